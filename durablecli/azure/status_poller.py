@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from threading import Event
 from typing import TypeVar
 
 import msgspec
@@ -14,8 +15,10 @@ from durablecli.azure.client_binding import JSON_TYPE, HttpManagementMixin, Requ
 from durablecli.azure.durabletask_types import OrchestrationState
 from durablecli.azure.http_types import HttpResponse
 from durablecli.client import Client, DurableOrchestrationStatus
+from durablecli.client.loop_event import LoopEvent
 from durablecli.client.polling import MAX_POLL_INTERVAL, Poller
 from durablecli.model.status import OrchestrationRuntimeStatus
+from durablecli.store.publication import EndSignal
 
 _MIN_POLL_INTERVAL = 0.005
 
@@ -31,7 +34,10 @@ def has_ended(status: DurableOrchestrationStatus) -> bool:
 
 
 class StatusPoller:
-    """Polls the status of an instance until a predicate holds, or until `timeout` (in seconds) has passed."""
+    """Polls the status of an instance until a predicate holds, or until `timeout` (in seconds) has passed.
+
+    If it waits for the end, an engine in this process tells of it, and hardly anything is polled.
+    """
 
     def __init__(
         self,
@@ -51,10 +57,18 @@ class StatusPoller:
         """Whether the predicate held at the last poll."""
         return bool(self.status) and self._predicate(self.status)
 
-    def poll(self) -> float:
+    def watch(self, signal: EndSignal) -> AbstractContextManager[bool]:
+        """Have the signal set when there is something to poll; False if nobody does that."""
+        if self._predicate is not has_ended:
+            return nullcontext(False)
+        return self._client.watch_end(self.status.instance_id, signal)
+
+    def poll(self, watched: bool) -> float:
         """Poll once; returns the seconds to pause before the next poll, 0.0 if there is nothing left to wait for."""
         self.status = self._client.get_status(self.status.instance_id)
-        return 0.0 if not self.status or self.satisfied else self._poller.next_pause()
+        if not self.status or self.satisfied:
+            return 0.0
+        return self._poller.watching_pause() if watched else self._poller.next_pause()
 
     def state(self, fetch_payloads: bool) -> OrchestrationState | None:
         """The state at the last poll; raises TimeoutError if the predicate didn't hold."""
@@ -102,16 +116,22 @@ P = TypeVar("P", bound=StatusPoller)
 
 def wait_sync(poller: P) -> P:
     """Wait in this thread; returns the poller."""
-    while pause := poller.poll():
-        time.sleep(pause)
-    return poller
+    while True:
+        signal = Event()
+        with poller.watch(signal) as watched:
+            if not (pause := poller.poll(watched)):
+                return poller
+            signal.wait(pause)
 
 
 async def wait_async(poller: P) -> P:
     """Wait on the event loop, where only the polls take a thread; returns the poller."""
-    while pause := await asyncio.to_thread(poller.poll):  # noqa: ASYNC110 - the status comes from files
-        await asyncio.sleep(pause)
-    return poller
+    while True:
+        signal = LoopEvent()
+        with poller.watch(signal) as watched:
+            if not (pause := await asyncio.to_thread(poller.poll, watched)):
+                return poller
+            await signal.wait(pause)
 
 
 def _json_response(status: int, body: str | bytes) -> HttpResponse:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from threading import Event
 
 MIN_POLL_INTERVAL = 0.002
 MAX_POLL_INTERVAL = 0.2
@@ -48,10 +47,10 @@ class Poller:
         """Sleep until the next poll."""
         self._sleep(self.next_pause())
 
-    def wait_for_event(self, event: Event) -> None:
-        """Return when the event is set, when the timeout has passed, or after a few seconds anyway."""
+    def watching_pause(self) -> float:
+        """Return the seconds to wait for a signal before polling anyway; 0.0 once the timeout has passed."""
         remaining = _RECHECK_INTERVAL if self._deadline is None else self._deadline - self._clock()
-        event.wait(max(0.0, min(remaining, _RECHECK_INTERVAL)))
+        return max(0.0, min(remaining, _RECHECK_INTERVAL))
 
     def wait_for_change(self, read_token: Callable[[], object], before: object) -> None:
         """Return when the token differs from `before`, when the timeout has passed, or after a few seconds anyway.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -23,6 +25,7 @@ from durablecli.model.history_projection import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, PendingWait
 from durablecli.model.validation import check_time
 from durablecli.replay.runtime_state import RuntimeState
+from durablecli.store.publication import EndSignal
 from durablecli.store.query import Page, Query
 
 
@@ -118,18 +121,23 @@ class HubQueries:
         """Return the status once the instance has ended; raises NotFound, and TimedOut after `timeout` (seconds)."""
         poller = Poller(timeout)
         while True:
-            with self._reader.watch_end(instance_id) as ended:
-                token = None if ended is not None else self._reader.change_token(instance_id)
+            ended = Event()
+            with self._reader.watch_end(instance_id, ended) as watched:
+                token = None if watched else self._reader.change_token(instance_id)
                 current = self._reader.get_usable(instance_id)
                 if current.ended:
                     return current
                 if poller.is_expired():
                     still = f"{instance_id} is still {current.status_name}"
                     raise TimedOut(f"{still}; wait again: durable wait {instance_id}")
-                if ended is not None:
-                    poller.wait_for_event(ended)
+                if watched:
+                    ended.wait(poller.watching_pause())
                 else:
                     poller.wait_for_change(lambda: self._reader.change_token(instance_id), token)
+
+    def watch_end(self, instance_id: str, signal: EndSignal) -> AbstractContextManager[bool]:
+        """Have an engine in this process set the signal each time the instance ends; False if there is none."""
+        return self._reader.watch_end(instance_id, signal)
 
     def has_ended(self, instance_id: str) -> bool:
         """Whether the instance has ended, and no posted message starts or rewinds it; also true if there is none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from threading import Event
 
 import msgspec
 
@@ -37,7 +36,7 @@ from durablecli.store.history.file import History
 from durablecli.store.hub_file import read_hub_file
 from durablecli.store.hub_reader import HubReader, InstanceSnapshot
 from durablecli.store.inbox.messages import Message
-from durablecli.store.publication import PublicationStatus
+from durablecli.store.publication import EndSignal, PublicationStatus
 from durablecli.store.quarantine import QuarantinedInstance
 from durablecli.store.query import Page, Query
 
@@ -208,9 +207,9 @@ class StatusReader:
         """Raise NewerHub, DamagedHub or NoPermission if the hub must not be written to."""
         self._hub.exists()
 
-    def watch_end(self, instance: str) -> AbstractContextManager[Event | None]:
-        """Return an event that an engine in this process sets each time the instance ends; None if there is none."""
-        return nullcontext() if self._publication is None else self._publication.watch_end(instance)
+    def watch_end(self, instance: str, signal: EndSignal) -> AbstractContextManager[bool]:
+        """Have the engine in this process set the signal each time the instance ends; False if there is none."""
+        return nullcontext(False) if self._publication is None else self._publication.watch_end(instance, signal)
 
     def change_token(self, instance: str) -> object:
         """Return a value that changes whenever the status may have changed."""

@@ -1,4 +1,4 @@
-"""Tells threads of this process, as soon as it is on disk, that an execution has ended."""
+"""Tells whoever waits in this process that an execution has ended, as soon as that is on disk."""
 
 from __future__ import annotations
 
@@ -6,44 +6,45 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from durablecli.store.publication import EndSignal
+
 
 class EndWatchers:
-    """The threads that wait for the end of an instance."""
+    """The signals of those that wait for the end of an instance."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._events: dict[str, list[threading.Event]] = {}
+        self._signals: dict[str, list[EndSignal]] = {}
         self._closed = False
 
     @contextmanager
-    def watch(self, instance: str) -> Iterator[threading.Event | None]:
-        """Yield an event that is set each time an execution of the instance ends; None after `close`."""
-        event = threading.Event()
+    def watch(self, instance: str, signal: EndSignal) -> Iterator[bool]:
+        """Set the signal each time an execution of the instance ends; yields False after `close`."""
         with self._guard:
             if not self._closed:
-                self._events.setdefault(instance, []).append(event)
+                self._signals.setdefault(instance, []).append(signal)
         try:
-            yield None if self._closed else event
+            yield not self._closed
         finally:
             with self._guard:
-                events = self._events.get(instance, [])
-                if event in events:
-                    events.remove(event)
-                if not events:
-                    self._events.pop(instance, None)
+                signals = self._signals.get(instance, [])
+                if signal in signals:
+                    signals.remove(signal)
+                if not signals:
+                    self._signals.pop(instance, None)
 
     def notify(self, instances: Iterable[str]) -> None:
-        """Set the events of these instances."""
-        if self._events:
+        """Set the signals of these instances."""
+        if self._signals:
             with self._guard:
                 for instance in instances:
-                    for event in self._events.get(instance, ()):
-                        event.set()
+                    for signal in self._signals.get(instance, ()):
+                        signal.set()
 
     def close(self) -> None:
-        """Set all events, for the last time."""
+        """Set all signals, for the last time."""
         with self._guard:
             self._closed = True
-            for events in self._events.values():
-                for event in events:
-                    event.set()
+            for signals in self._signals.values():
+                for signal in signals:
+                    signal.set()

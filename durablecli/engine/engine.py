@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from threading import Event
 from time import monotonic
 from typing import NoReturn
 
@@ -48,6 +47,7 @@ from durablecli.store.hang_report import HangReport
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.messages import Message, MessageItem, Receipt, new_message_id
 from durablecli.store.journal.commits import HistoryWrite
+from durablecli.store.publication import EndSignal
 
 _MAX_SLEEP = 1.0
 _INDEX_POLL_INTERVAL = 0.01
@@ -147,9 +147,9 @@ class Engine:
         """Return what commits have written to a history and its file doesn't have yet."""
         return self.publisher.list_unpublished(instance)
 
-    def watch_end(self, instance: str) -> AbstractContextManager[Event | None]:
-        """Return an event that is set each time an execution of the instance ends; None if the engine has stopped."""
-        return self._committer.end_watchers.watch(instance)
+    def watch_end(self, instance: str, signal: EndSignal) -> AbstractContextManager[bool]:
+        """Have the signal set each time an execution of the instance ends; False if the engine has stopped."""
+        return self._committer.end_watchers.watch(instance, signal)
 
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -61,6 +61,7 @@ class EngineBridge:
 
     def __init__(self, client: Client) -> None:
         self._root = client.root
+        self.watch_end = client.watch_end
         self._engine = client.mailbox if isinstance(client.mailbox, Engine) else None
         # Few threads: more of them only compete with each other and the loop for the interpreter.
         self._read_pool = DaemonThreadPool(_READ_THREADS, "durable-http-read")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from durablecli.client import Client, DurableOrchestrationStatus, Query
+from durablecli.client.loop_event import LoopEvent
 from durablecli.client.polling import Poller
 from durablecli.errors import Conflict, InstanceSetAside, NotFound, WrongState
 from durablecli.http.engine_bridge import EngineBridge
@@ -134,11 +134,13 @@ class InstancesApi:
         interval = min(max(interval, _MIN_POLL_INTERVAL), _MAX_POLL_INTERVAL)
         poller = Poller(seconds, min_interval=interval, max_interval=interval)
         while True:
-            current = await self._read_status(instance)
-            pause = poller.next_pause()
-            if current.ended or not pause or self._shutdown.requested or await request.is_disconnected():
-                return current
-            await asyncio.sleep(pause)
+            signal = LoopEvent()
+            with self._bridge.watch_end(instance, signal) as watched:
+                current = await self._read_status(instance)
+                pause = min(poller.watching_pause(), _MAX_POLL_INTERVAL) if watched else poller.next_pause()
+                if current.ended or not pause or self._shutdown.requested or await request.is_disconnected():
+                    return current
+                await signal.wait(pause)
 
     # ── reading ────────────────────────────────────────────────────────────────────────────────────────────────
 

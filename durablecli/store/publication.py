@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from threading import Event
 from typing import Protocol, runtime_checkable
 
 from durablecli.store.journal.commits import HistoryWrite
+
+
+class EndSignal(Protocol):
+    """A `threading.Event`, or anything else that any thread may set without waiting."""
+
+    def set(self) -> None:
+        """Wake whoever waits."""
+        ...
 
 
 @runtime_checkable
@@ -23,6 +30,6 @@ class PublicationStatus(Protocol):
         file."""
         ...
 
-    def watch_end(self, instance: str) -> AbstractContextManager[Event | None]:
-        """Return an event that is set each time an execution of the instance ends; None if the engine has stopped."""
+    def watch_end(self, instance: str, signal: EndSignal) -> AbstractContextManager[bool]:
+        """Have the signal set each time an execution of the instance ends; False if the engine has stopped."""
         ...

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from durablecli import testing
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.client_binding import ClientBinding
 from durablecli.azure.durabletask_types import EntityQuery, OrchestrationFailedError, OrchestrationQuery
-from durablecli.azure.http_types import HttpRequest
+from durablecli.azure.http_types import HttpRequest, HttpResponse
+from durablecli.client import Client, polling
 from durablecli.daemon.embedded_engine import embedded
 from durablecli.errors import NotFound, TimedOut, UsageError, WrongState
 from durablecli.management_links import BASE_PATH, ManagementEndpoint
+from tests.support.waiting import wait_until
 
 _REQUEST = HttpRequest("POST", "http://proxy.example:8080/api/start?x=1")
 
@@ -268,6 +271,38 @@ def test_waiting_for_completion_responds_with_the_outcome(
         assert json.loads(text)["runtimeStatus"] == body
     else:
         assert (text if isinstance(body, str) else json.loads(text)) == body
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_waiting_beside_the_engine_reads_the_status_at_the_beginning_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited: bool
+) -> None:
+    reads: list[str] = []
+    get_status = Client.get_status
+
+    def record_read(client: Client, instance_id: str) -> Any:
+        reads.append(instance_id)
+        return get_status(client, instance_id)
+
+    monkeypatch.setattr(Client, "get_status", record_read)
+    monkeypatch.setattr(polling, "_RECHECK_INTERVAL", 600.0)
+    with embedded(testing.build_registry(patient), tmp_path) as engine, ThreadPoolExecutor(1) as threads:
+        engine.start_new("patient", "x")
+
+        def wait() -> HttpResponse:
+            arguments = (_REQUEST, "x", 600_000, 600_000)
+            if not awaited:
+                sync = SyncDurableFunctionsClient(engine)
+                return sync.wait_for_completion_or_create_check_status_response(*arguments)
+            return asyncio.run(
+                DurableFunctionsClient(engine).wait_for_completion_or_create_check_status_response(*arguments)
+            )
+
+        response = threads.submit(wait)
+        wait_until(lambda: reads)
+        engine.raise_event("x", "go", 7)
+        assert response.result(20).get_body() == b"7"
+    assert reads == ["x", "x"]
 
 
 def test_an_interval_longer_than_the_timeout_is_an_error(client: SyncDurableFunctionsClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -89,13 +90,12 @@ def test_a_wait_ends_when_its_engine_stops(tmp_path: Path) -> None:
 
 def test_watchers_are_told_of_their_instance_only_and_of_the_stop() -> None:
     watchers = EndWatchers()
-    with watchers.watch("a") as first, watchers.watch("a") as second, watchers.watch("b") as other:
-        assert first
-        assert second
-        assert other
+    first, second, other = threading.Event(), threading.Event(), threading.Event()
+    with watchers.watch("a", first) as watched, watchers.watch("a", second), watchers.watch("b", other):
+        assert watched
         watchers.notify(["a", "c"])
         assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
         watchers.close()
         assert other.is_set()
-    with watchers.watch("a") as late:
-        assert late is None
+    with watchers.watch("a", first) as watched:
+        assert not watched

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,10 @@ import pytest
 import yaml
 from starlette.requests import Request
 
-from durablecli.client import Client
+from durablecli.client import Client, polling
 from durablecli.client.polling import Poller
 from durablecli.config import HttpConfig
+from durablecli.engine.end_watchers import EndWatchers
 from durablecli.http import instances_api, paging
 from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER
@@ -437,6 +439,7 @@ def test_polling_stops_when_the_client_disconnects(served: RunningServer, monkey
             pauses.append(super().next_pause())
             return pauses[-1]
 
+    monkeypatch.setattr(EndWatchers, "watch", lambda *given: nullcontext(False))  # as without an engine in the process
     monkeypatch.setattr(Client, "get_status", record_read)
     monkeypatch.setattr(Request, "is_disconnected", watch_connection)
     monkeypatch.setattr(instances_api, "Poller", RecordingPoller)
@@ -449,6 +452,28 @@ def test_polling_stops_when_the_client_disconnects(served: RunningServer, monkey
     served.http.post(f"{BASE}/orchestrators/waiter/later?timeout=1&pollingInterval=0")
     assert reads.count("later") > 1
     assert reads.count("abandoned") == before
+
+
+def test_a_waiting_request_reads_the_status_at_its_beginning_and_at_the_end(
+    served: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    get_status = Client.get_status
+
+    def record_read(client: Client, instance_id: str) -> Any:
+        reads.append(instance_id)
+        return get_status(client, instance_id)
+
+    monkeypatch.setattr(Client, "get_status", record_read)
+    monkeypatch.setattr(instances_api, "_MAX_POLL_INTERVAL", 600.0)
+    monkeypatch.setattr(polling, "_RECHECK_INTERVAL", 600.0)
+    with ThreadPoolExecutor(1) as threads:
+        path = f"{BASE}/orchestrators/waiter/woken?timeout=600&pollingInterval=600"
+        answer = threads.submit(served.http.post, path)
+        wait_until(lambda: reads)
+        served.client.raise_event("woken", "Go", "on")
+        assert answer.result(20).json() == "ON"
+    assert reads == ["woken", "woken"]
 
 
 def test_a_page_ends_at_the_size_limit(served: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,24 @@
+"""An event that a coroutine awaits and a thread sets."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+
+class LoopEvent:
+    """Belongs to the running event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Wake the coroutine; any thread may call this."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self, seconds: float) -> None:
+        """Return once the event is set, or after so many seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), seconds)
