@@ -234,8 +234,7 @@ class Engine:
         dispatcher = self.dispatcher
         if dispatcher is None:
             return WorkInFlight(0, 0, 0)
-        capacity = sum(pool.capacity for pool in dispatcher.pools.values())
-        return WorkInFlight(dispatcher.in_flight_count, dispatcher.executions_in_flight_count, capacity)
+        return WorkInFlight(dispatcher.in_flight_count, dispatcher.executions_in_flight_count, dispatcher.capacity)
 
     # ── state ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -64,6 +64,12 @@ class Dispatcher:
         return len(self._by_execution)
 
     @property
+    def capacity(self) -> int:
+        """How many calls could run at once. Where calls are queued, no more than in their pool: others don't help."""
+        full = [pool.capacity for pool in self._pools.values() if pool.queue_length]
+        return min(full) if full else sum(pool.capacity for pool in self._pools.values())
+
+    @property
     def awaited_count(self) -> int:
         """How many calls and batches in flight have a result that counts."""
         return max(0, self.in_flight_count - self._abandoned_count + len(self._pending_reruns))

@@ -23,6 +23,7 @@ from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.model import events as ev
 from durablecli.store.disk import LocalDisk
+from tests.support.waiting import wait_until
 
 Results = SimpleQueue[ActivityResult | EntityBatchResult]
 started: list[Any] = []
@@ -68,6 +69,25 @@ def test_a_call_that_is_cancelled_while_queued_never_starts(name: str) -> None:
     dispatcher.stop()
     assert answered == {"x0": True, "x1": False, "x2": False, "x3": True}
     assert started == [0, 3]
+
+
+def test_workers_of_another_pool_are_no_room_for_queued_calls() -> None:
+    """Otherwise a batch would queue a thousand calls for twenty threads, once an `async def` activity has run."""
+    results: Results = SimpleQueue()
+    limits = ConcurrencyConfig(activities=1, async_activities=100)
+    dispatcher = Dispatcher(testing.build_registry(in_the_loop, in_a_thread), results.put, limits)
+    gate.clear()
+    try:
+        dispatcher.dispatch_activities(
+            [ActivityTask(name, "1", 2, ev.TaskScheduled(name, Raw(b"1"))) for name in ("in_the_loop", "in_a_thread")]
+        )
+        wait_until(lambda: not any(pool.queue_length for pool in dispatcher.pools.values()))
+        assert dispatcher.capacity == 101
+        dispatcher.dispatch_activities([ActivityTask("more", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
+        assert dispatcher.capacity == 1
+    finally:
+        gate.set()
+        dispatcher.stop()
 
 
 # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────────────
