@@ -51,6 +51,8 @@ from durablecli.store.publication import EndSignal
 
 _MAX_SLEEP = 1.0
 _INDEX_POLL_INTERVAL = 0.01
+_BLOCKED_PAUSE = 0.005
+"""After a cycle that has changed nothing although there was work: what it waits for may take long."""
 _MAX_UNSYNCED_COMMITS = 16
 _MAX_UNSYNCED_SLICES = 2
 """While a turn is being split: its slices are large, and the cycles between them mustn't wait for many of them."""
@@ -76,8 +78,8 @@ class Engine:
         self.hub, self.echo, self.clock = hub, echo, clock or SystemClock()
         self.options = options = options or EngineOptions()
         self._handoff_queue: SimpleQueue[Handoff] = SimpleQueue()
-        self._stopping = False
-        self._closed = False
+        self._stopping = self._closed = False
+        self._has_changed = False
         self._failure: DurableError | None = None
         report, threaded = self._handoff_queue.put, options.use_threads
         self.background: BackgroundThread[Callable[[], None]] = BackgroundThread(
@@ -292,15 +294,15 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - it is contained, or raised again
             self._unexpected_errors.handle(error)
             return True
-        has_changed = self._committer.commit()
+        self._has_changed = has_changed = self._committer.commit()
         is_idle = not has_changed and monotonic() > self._maintenance.idle_at
         self._maintenance.run(idle=is_idle and not self._has_input())
         return has_changed
 
     def _limit_wait(self, wait: float) -> float:
-        """The time to wait for the hand-off queue: none while there is work."""
+        """The time to wait for the hand-off queue: none while there is work that the last cycle could do."""
         if self._intake.has_work or self._messages.must_poll:
-            return 0.0
+            return 0.0 if self._has_changed else min(wait, _BLOCKED_PAUSE)
         if self.publisher.has_unpublished:
             wait = min(wait, max(0.0, self._maintenance.idle_at - monotonic()))
         due = self.timers.next_due_time()
