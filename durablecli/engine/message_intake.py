@@ -58,7 +58,7 @@ class MessageIntake:
     @property
     def has_work(self) -> bool:
         """Whether a cycle could handle something without a look at the inbox."""
-        if self._submissions or self._queue.has_messages:
+        if self._submissions or self._queue.message_count:
             return True
         return bool(self._queue.batches) and self._admission.has_batch_room
 
@@ -85,7 +85,7 @@ class MessageIntake:
         )
         if self._inbox.listing_count != listings:
             self._poll_requested, self._polled_at = False, monotonic()
-        if len(self._queue) < _MAX_QUEUED_MESSAGES and self._inbox.has_more:
+        if self._queue.message_count < _MAX_QUEUED_MESSAGES and self._inbox.has_more:
             for message in self._inbox.take_next():
                 self._enqueue(message, None)
         for warning in self._inbox.take_warnings():

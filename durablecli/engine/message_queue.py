@@ -150,9 +150,9 @@ class MessageQueue:
         self.batches.append(PendingBatch(message, submission, upto))
 
     @property
-    def has_messages(self) -> bool:
-        """Whether a message waits that isn't a batch."""
-        return bool(self._entries)
+    def message_count(self) -> int:
+        """The messages that wait, without batches."""
+        return len(self._entries)
 
     def iterate_messages(self) -> Iterator[QueuedMessage]:
         """The messages in order, without batches. Each may be removed once it is yielded, and no other."""

@@ -10,9 +10,10 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import admission, commit_builder
+from durablecli.engine import admission, commit_builder, message_intake
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.instance_cache import InstanceCache
+from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 
 BATCH = 1_500
@@ -152,6 +153,18 @@ def test_messages_and_timers_pass_a_batch_that_waits(hub: testing.TestEnvironmen
     assert hub.client.get_status("t").status_name == "Terminated"
     assert hub.client.get_status("z").output == "slept"
     assert hub.engine.stats["started"] == 53
+
+
+def test_messages_pass_any_number_of_batches(
+    monkeypatch: pytest.MonkeyPatch, hub: testing.TestEnvironment, no_trickle: None
+) -> None:
+    monkeypatch.setattr(message_intake, "_MAX_QUEUED_MESSAGES", 2)
+    for _ in range(3):
+        hub.client.start_many(works, [None] * BATCH)
+        step(hub)
+    Inbox(hub.disk, "hub").post("start", [MessageItem("w", "waits")])
+    step(hub)
+    assert hub.client.get_status("w").status_name == "Running"
 
 
 def test_an_event_starts_an_instance_of_a_waiting_batch(hub: testing.TestEnvironment, no_trickle: None) -> None:

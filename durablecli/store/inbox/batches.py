@@ -1,4 +1,7 @@
-"""The parts of a batch: starts of very many instances, in files of at most 4 MiB, complete once the manifest exists."""
+"""The parts of a batch: starts of many instances, in files of at most 4 MiB, complete once the manifest exists.
+
+While a batch waits none of its items is in memory.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from durablecli.store.inbox.messages import Message, MessageItem
 
 MAX_PART_BYTES = 4 * 1024 * 1024
 _PART_HEAD = b'{"items":['
-_MAX_INDEXED_PARTS = 64
+_MAX_INDEXED_ITEMS = 4_000_000
 
 _decode_part = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_item = msgspec.json.Decoder(MessageItem).decode
@@ -65,6 +68,7 @@ class BatchParts:
         self._folder = folder
         self._item_offsets: OrderedDict[str, array[int]] = OrderedDict()
         """For each part, by its path, the offsets of its items, and at the end that of one more."""
+        self._indexed_count = 0
 
     def write(self, message: Message, parts: Sequence[Sequence[bytes]]) -> None:
         """Write all parts, durably; they are invisible before the manifest is renamed into its place."""
@@ -105,8 +109,9 @@ class BatchParts:
         offsets = self._item_offsets.get(path)
         if offsets is None:
             offsets = self._item_offsets[path] = self._decode_offsets(path, seed)
-            if len(self._item_offsets) > _MAX_INDEXED_PARTS:
-                self._item_offsets.popitem(last=False)
+            self._indexed_count += len(offsets)
+            while self._indexed_count > _MAX_INDEXED_ITEMS and len(self._item_offsets) > 1:
+                self._indexed_count -= len(self._item_offsets.popitem(last=False)[1])
         return offsets
 
     def _decode_offsets(self, path: str, seed: int) -> array[int]:
@@ -126,7 +131,7 @@ class BatchParts:
         stem = manifest.removesuffix(".json")
         for number in itertools.count():
             path = f"{self._folder}/{stem}.{number}.part"
-            self._item_offsets.pop(path, None)
+            self._indexed_count -= len(self._item_offsets.pop(path, ()))
             try:
                 self._disk.unlink(path)
             except FileNotFoundError:

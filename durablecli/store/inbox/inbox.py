@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 
 from durablecli.errors import Conflict, UsageError
-from durablecli.limits import PAYLOAD_LIMIT
+from durablecli.limits import MAX_ITEMS_PER_MESSAGE, PAYLOAD_LIMIT
 from durablecli.store import layout
 from durablecli.store.disk import Disk
 from durablecli.store.inbox import batches, wakeup
@@ -70,11 +70,11 @@ class Inbox:
 
     def _store(self, head: Message, items: Sequence[MessageItem], encoded: list[bytes]) -> None:
         parts: list[list[bytes]] = []
-        if head.kind == "start" and len(encoded) > 1 and sum(map(len, encoded)) > batches.MAX_PART_BYTES:
+        batch = batches.common_prefix(items) if head.kind == "start" and len(items) > 1 else None
+        is_large = head.kind == "start" and len(items) > 1 and sum(map(len, encoded)) > batches.MAX_PART_BYTES
+        if is_large or (batch is not None and len(items) > MAX_ITEMS_PER_MESSAGE):
             parts = batches.split_into_parts(encoded)
-            head = msgspec.structs.replace(
-                head, count=len(items), parts=batches.first_indexes(parts), batch=batches.common_prefix(items)
-            )
+            head = msgspec.structs.replace(head, count=len(items), parts=batches.first_indexes(parts), batch=batch)
         temporary = f"{self._temporary}/{os.getpid()}-{head.number:012d}-{head.message}"
         self._disk.create(temporary, encode_message(head, () if parts else encoded), sync=True)
         try:

@@ -76,8 +76,9 @@ class InboxReader:
         """Read a message with only the items for this instance. Those for several instances may be large, and are read
         only once."""
         key = (name, instance)
-        if key in self._batch_items:
-            return self._batch_items[key]
+        remembered = self._batch_items.get(key)  # another thread may clear it
+        if remembered is not None:
+            return remembered
         message = self.try_read_message(name)
         if message is None:
             return None

@@ -47,10 +47,15 @@ class CountingDisk(MemoryDisk):
         return data
 
 
-def post_batch(disk: MemoryDisk, count: int, size: int) -> Message:
-    """Post a batch of starts, each with an input of `size` bytes, and return its manifest."""
+def post_starts(disk: MemoryDisk, count: int, size: int) -> None:
+    """Post a batch of starts, each with an input of `size` bytes."""
     text = Raw(b'"%b"' % (b"x" * (size - 2)))
     Inbox(disk, "hub").post("start", [MessageItem(f"b-{index}", name="f", input=text) for index in range(count)])
+
+
+def post_batch(disk: MemoryDisk, count: int, size: int) -> Message:
+    """Post the first batch, and return its manifest."""
+    post_starts(disk, count, size)
     (message,) = InboxConsumer(disk, "hub").take_next()
     return message
 
@@ -104,6 +109,43 @@ def test_an_item_keeps_none_of_a_message_for_several_instances_in_memory() -> No
     finally:
         tracemalloc.stop()
     assert bytes(kept) == bytes(text)
+
+
+def test_a_batch_of_many_small_items_keeps_none_of_them_in_memory() -> None:
+    disk = CountingDisk()
+    consumer = InboxConsumer(disk, "hub")
+    for _ in range(3):
+        post_starts(disk, 20_000, 10)
+    tracemalloc.start()
+    try:
+        messages = consumer.take_next()
+        read = [consumer.read_items(message, 19_999, 1)[0].instance for message in messages]
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert read == ["b-19999"] * 3
+
+
+def test_many_starts_with_ids_of_their_own_stay_in_their_message() -> None:
+    """An event must find the start that it has to come after, by its id."""
+    disk = CountingDisk()
+    Inbox(disk, "hub").post("start", [MessageItem(f"id-{index**2}", name="f") for index in range(2_000)])
+    (message,) = InboxConsumer(disk, "hub").take_next()
+    assert (len(message.items), message.parts) == (2_000, ())
+
+
+def test_waiting_batches_that_take_turns_are_decoded_once() -> None:
+    disk = CountingDisk()
+    for _ in range(100):
+        post_starts(disk, 1_100, 10)
+    consumer = InboxConsumer(disk, "hub")
+    messages = consumer.take_next()
+    assert len(messages) == 100
+    for at in range(3):
+        for message in messages:
+            consumer.read_items(message, at, 1)
+    assert [*disk.whole_reads.values()] == [1] * 100
 
 
 def test_what_is_known_of_the_parts_is_forgotten_with_the_batch() -> None:
