@@ -203,14 +203,12 @@ class InstanceCache:
 
     def add(self, id: str, execution: str) -> CachedInstance:
         """Add a new instance, of which nothing is recorded yet."""
-        self._add_known_file(id)
         instance = CachedInstance(id, execution, RuntimeState())
         self._add(instance)
         return instance
 
     def add_entity(self, id: str, execution: str) -> CachedEntity:
         """Add a new entity, of which nothing is recorded yet."""
-        self._add_known_file(id)
         entity = CachedEntity(id, execution, EntityRuntimeState())
         self._add(entity)
         return entity
@@ -223,10 +221,6 @@ class InstanceCache:
         if not entry.unpublished:
             self._by_last_use[entry.id] = None
             self._by_last_use.move_to_end(entry.id)
-
-    def _add_known_file(self, id: str) -> None:
-        if self._known_files is not None:
-            self._known_files.add(self._path(id))
 
     def get_cached(self, id: str) -> CachedInstance | None:
         instance = self._cached.get(id)
@@ -290,8 +284,16 @@ class InstanceCache:
     def evict(self, id: str) -> None:
         instance = self._cached.pop(id, None)
         self._by_last_use.pop(id, None)
+        if instance is not None and self._known_files is not None:
+            self._known_files.add(self._path(id))  # from now on it is looked for there
         if isinstance(instance, CachedInstance):
             instance.drop_executor()
+
+    def finish_purge(self, id: str) -> None:
+        """Note that the file of a purged instance is removed, or will be replaced."""
+        self.purged.discard(id)
+        if self._known_files is not None:
+            self._known_files.count_removed(self._path(id))
 
     def clear(self) -> None:
         """Drop everything, to be read again from the files. Everything must be published."""

@@ -103,7 +103,7 @@ class Publisher:
                 self._changed.pop(id, None)
                 self._removed.add(id)
             for each in commit.purged:
-                self._instances.purged.discard(each.instance)
+                self._instances.finish_purge(each.instance)
         self._changed.update(builder.changed)
         self._removed.difference_update(builder.changed)
         self._last_commit = commit.c

@@ -120,3 +120,34 @@ def test_what_is_pinned_may_be_evicted_once_it_is_unpinned() -> None:
     instances.unpin()
     instances.evict_unused()
     assert not instances.is_cached(pinned)
+
+
+def test_purged_instances_leave_nothing_in_memory() -> None:
+    asked: list[str] = []
+
+    def read(id: str) -> History | None:
+        asked.append(id)
+        return None
+
+    disk = MemoryDisk()
+    for folder in ("hub", "hub/a"):
+        disk.make_folder(folder)
+    disk.create("hub/a/old.jsonl", b"", sync=False)
+    instances = InstanceCache(read, lambda id: f"hub/a/{id}.jsonl", set(), 10, Quarantine(disk, "hub"))
+    files = KnownFiles(disk)
+    instances.set_known_files(files)
+    instances.get("old")
+    instances.add("unpublished", "e")
+    for at in range(1_000):
+        instances.get(f"x-{at}")
+        instances.add(f"x-{at}", "e")
+        instances.evict(f"x-{at}")
+        instances.finish_purge(f"x-{at}")
+    assert len(files._folders["hub/a"]) < 200
+    disk.create("hub/a/unpublished.jsonl", b"", sync=False)
+    instances.evict("unpublished")
+    asked.clear()
+    instances.get("unpublished")
+    instances.get("old")
+    instances.get("x-0")
+    assert asked == ["unpublished", "old"]
