@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from durablecli.engine.blocking import Blocker
 from durablecli.engine.child_starter import ChildStarter
 from durablecli.engine.decision_applier import DecisionApplier
@@ -61,15 +63,25 @@ class HeldTurnRunner:
         self._ready.add_if_runnable(instance, self._cycle.builder.at)
 
     def _run_held(self, instance: CachedInstance, held: ev.Record) -> None:
-        """Apply a held arrival. If the turn succeeds it also unblocks a blocked instance."""
+        """Apply a held arrival. If the turn succeeds it also unblocks a blocked instance.
+
+        While a turn decides nothing, the next one shares its record: most results of a fan-out only come in.
+        """
         state = instance.runtime_state
         n, at = state.last_n + 1, max(self._cycle.builder.at, state.updated)
         marks = [ev.Record(n, at, ev.ExecutionUnblocked())] if state.blocked is not None else []
         unscheduled = pending.activities(state) if marks else []
-        marks.append(ev.Record(n + len(marks), at, ev.OrchestratorStarted(held.n)))
-        decisions = self._executors.run(instance, held, marks[-1])
+        mark = ev.Record(n + len(marks), at, ev.OrchestratorStarted(held.n))
+        decisions = self._executors.run(instance, held, mark)
+        for following in islice(state.held, 1, None):
+            # An event changes which waits receive the next one, and that is recorded after each turn.
+            if decisions != [] or type(following.event) is ev.EventRaised or self._cycle.is_budget_spent:
+                break
+            mark = ev.Record(mark.n, at, ev.OrchestratorStarted(following.n))
+            decisions = self._executors.run(instance, following, mark)
         if decisions is None:
             return
+        marks.append(mark)
         if self._recorder.record_turn(instance, [*marks, *decisions]):
             self._applier.schedule_activities(instance.id, state.execution, unscheduled)
             if self._replay_always:

@@ -110,8 +110,9 @@ class ReplayComparison:
                 ended = False
                 self._rebuild(records[: index + 1])
             elif isinstance(event, ev.OrchestratorStarted):
-                assert self.held[0].n == event.upto
-                self._apply(self.held.popleft(), record)
+                assert self.held[0].n <= event.upto
+                while self.held and self.held[0].n <= event.upto:  # all but the last have decided nothing
+                    self._apply(self.held.popleft(), record)
             elif isinstance(event, ev.ExecutionStarted | ev.EventRaised | OUTCOMES):
                 if event.held or ended:
                     self.held.append(record)
