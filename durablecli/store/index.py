@@ -70,8 +70,9 @@ WITH RECURSIVE names(name) AS (
 ) SELECT name FROM names WHERE name IS NOT NULL
 """
 _UPDATED_COLUMNS = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS.split(", ")[1:])
-_ROWS_PER_STATEMENT = (100, 10, 1)
-"""Many rows in one statement: each execution gives up the interpreter, and waits until the engine's thread does."""
+_ROWS_PER_STATEMENT = (50, 10, 1)
+"""Many rows in one statement: each execution gives up the interpreter, and waits until the engine's thread does. SQLite
+before 3.32 accepts at most 999 values."""
 _ROW_VALUES = f"({', '.join('?' * 18)})"
 _UPSERTS = {
     count: f"INSERT INTO instances(entity, {COLUMNS}) VALUES {', '.join([_ROW_VALUES] * count)}"  # noqa: S608

@@ -103,6 +103,14 @@ def test_a_later_row_replaces_an_earlier_one_and_removed_rows_are_gone() -> None
     assert index.page(Query(entities=True)).rows == [ENTITIES[2]]
 
 
+def test_rows_are_written_by_a_version_of_sqlite_that_accepts_few_values() -> None:
+    index = Index()
+    index._db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    index.update(ROWS, [], 7)
+    index.update(ROWS[150:], [row.id for row in ROWS[:150]], 8)
+    assert {row.id for row in all_rows(index)} == {row.id for row in ROWS[150:]}
+
+
 def test_many_rows_are_written_by_few_statements() -> None:
     index, rows = Index(), [make_row(number) for number in range(1_234)]
     statements: list[str] = []
@@ -112,8 +120,8 @@ def test_many_rows_are_written_by_few_statements() -> None:
     index.update([], [each.id for each in rows[:-1]], 8)
     assert all_rows(index) == rows[-1:]
     index._db.set_trace_callback(None)
-    assert sum(each.startswith("INSERT INTO instances") for each in statements) == 12 + 3 + 4
-    assert sum(each.startswith("DELETE FROM instances") for each in statements) == 12 + 3 + 3
+    assert sum(each.startswith("INSERT INTO instances") for each in statements) == 24 + 3 + 4
+    assert sum(each.startswith("DELETE FROM instances") for each in statements) == 24 + 3 + 3
 
 
 def test_a_name_is_found_in_whatever_case() -> None:
