@@ -43,26 +43,22 @@ class ManagementEndpoint(NamedTuple):
             return self
         return self._replace(origin=f"{parts.scheme}://{parts.netloc}")
 
-    def instance_url(self, instance: str, suffix: str = "") -> str:
-        """Make one link; `suffix` follows the instance id, and may have a query."""
-        link = f"{self.origin}{BASE_PATH}/instances/{quote(instance, safe='')}{suffix}"
-        if self.code is None:
-            return link
-        return f"{link}{'&' if '?' in suffix else '?'}code={quote(self.code, safe='')}"
-
     def make_payload(self, instance: str, *, error_on_failure: bool = False) -> HttpManagementPayload:
         """Make all links of an instance. `{eventName}` and `{text}` are placeholders.
 
         With `error_on_failure` the status link responds with 500 once the instance has failed.
         """
+        link = f"{self.origin}{BASE_PATH}/instances/{quote(instance, safe='')}"
+        key = "" if self.code is None else f"code={quote(self.code, safe='')}"
+        first, further = (f"?{key}", f"&{key}") if key else ("", "")  # in a link without a query, and with one
         return HttpManagementPayload(
             id=instance,
-            statusQueryGetUri=self.instance_url(instance, f"?{_ERROR_ON_FAILURE_QUERY}" if error_on_failure else ""),
-            sendEventPostUri=self.instance_url(instance, "/raiseEvent/{eventName}"),
-            terminatePostUri=self.instance_url(instance, "/terminate?reason={text}"),
-            rewindPostUri=self.instance_url(instance, "/rewind?reason={text}"),
-            purgeHistoryDeleteUri=self.instance_url(instance),
-            restartPostUri=self.instance_url(instance, "/restart"),
-            suspendPostUri=self.instance_url(instance, "/suspend?reason={text}"),
-            resumePostUri=self.instance_url(instance, "/resume?reason={text}"),
+            statusQueryGetUri=f"{link}?{_ERROR_ON_FAILURE_QUERY}{further}" if error_on_failure else f"{link}{first}",
+            sendEventPostUri=f"{link}/raiseEvent/{{eventName}}{first}",
+            terminatePostUri=f"{link}/terminate?reason={{text}}{further}",
+            rewindPostUri=f"{link}/rewind?reason={{text}}{further}",
+            purgeHistoryDeleteUri=f"{link}{first}",
+            restartPostUri=f"{link}/restart{first}",
+            suspendPostUri=f"{link}/suspend?reason={{text}}{further}",
+            resumePostUri=f"{link}/resume?reason={{text}}{further}",
         )

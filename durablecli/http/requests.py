@@ -53,7 +53,7 @@ def split_path(request: Request, prefix: str) -> list[str]:
 
 def get_request_origin(request: Request) -> str:
     """The origin that the client used; its host has been checked by then."""
-    return f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc}"
+    return f"{request.scope['scheme']}://{request.headers.get('host') or request.url.netloc}"
 
 
 def get_request_url(request: Request) -> str:
