@@ -72,7 +72,7 @@ class MessageHandler:
         `listing` is the number of the latest listing of the inbox: a message for an unknown instance waits for the next
         one, as this one may have missed the instance's start. None if the message wasn't found by a listing.
         """
-        if any(self._must_wait(message.kind, item) for item in message.items):
+        if self.waits_for_batch(message) or any(self._must_wait(message.kind, item) for item in message.items):
             return False
         if listing is not None and self._may_be_pending(message, listing):
             return False
@@ -80,6 +80,10 @@ class MessageHandler:
             self._handle_item(message, item)
         self._cycle.builder.consume(message.message)
         return True
+
+    def waits_for_batch(self, message: Message) -> bool:
+        """Whether a message purges an instance that its batch, after a crash, would start again."""
+        return message.kind == "purge" and any(self._queue.was_started_early(item.instance) for item in message.items)
 
     def redeliver(self, id: str) -> Iterator[None]:
         """Deliver the messages kept for a quarantined instance, if it can be used again; yields between commits."""
@@ -127,8 +131,6 @@ class MessageHandler:
         """Whether an item has to wait for the end of a split turn, for the next commit, or for the history file."""
         if is_entity_id(item.instance):
             return kind == "purge" and self._is_entity_unpublished(item.instance)
-        if kind == "purge" and self._queue.was_started_early(item.instance):
-            return True  # its batch would start it again
         if self._split_turn.is_splitting(item.instance) or self._split_turn.is_splitting(item.target):
             return True
         if kind in ("raise-event", "suspend", "resume"):

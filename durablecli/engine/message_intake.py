@@ -133,6 +133,8 @@ class MessageIntake:
             return self._is_up_to_date
         self.start_early(target)
         for entry in self._queue.find_messages_before(target):
+            if self._message_handler.waits_for_batch(entry.message):
+                break  # the batch may wait for what reaches the target
             if self._cycle.is_budget_spent or not self._handle(entry):
                 return False
         return self._is_up_to_date and not self._inbox.has_unread(target)

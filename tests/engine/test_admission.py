@@ -251,6 +251,21 @@ def test_a_purge_that_waits_for_its_batch_does_not_make_the_engine_spin(
     assert not hub.client.get_status(crowded[-1])
 
 
+def test_a_batch_does_not_wait_for_instances_whose_purge_waits_for_it(
+    hub: testing.TestEnvironment, no_trickle: None
+) -> None:
+    ids = hub.client.start_many(works, [None] * BATCH)
+    for id in ids[-60:]:
+        hub.engine.submit("purge", [MessageItem(id, force=True)])
+    step(hub)
+    assert in_flight(hub) > 50  # more than the batch has room for
+    while hub.pool.run_next():
+        step(hub, 2)
+    assert hub.engine.stats["started"] == BATCH
+    assert not any(hub.client.get_status(id) for id in ids[-60:])
+    assert hub.client.get_status(ids[-61]).output == 2
+
+
 def test_all_workers_are_kept_busy(monkeypatch: pytest.MonkeyPatch, no_trickle: None) -> None:
     monkeypatch.setattr(testing.InlinePool, "capacity", 1_000)
     with open_hub() as hub:
