@@ -129,7 +129,7 @@ class HubReader:
                 # One snapshot of the journal shows which of them are consumed, and with which outcome.
                 journal = self._read_journal()
                 found = self._read_history(instance, journal)
-                seen = InstanceSnapshot(_not_consumed(requests, journal, found), found)
+                seen = InstanceSnapshot(_not_consumed(requests, self._inbox, journal, found, instance), found)
                 # A message that is gone by now was consumed, maybe after that snapshot.
                 if {each.number for each in requests} <= self._inbox.read_listing().numbers:
                     break
@@ -319,7 +319,9 @@ class HubReader:
         """Read the requests that can change a row, by instance."""
         found: _PendingItems = {}
         for message in self._inbox.pending_of_kinds(STATUS_CHANGING_KINDS):
-            for first in range(0, message.total, _ITEMS_PER_READ):
+            # The instances of the items before this one are in the journal and the index, or purged.
+            begin = self._read_journal().consumed_count(message.message) if is_batch_start(message) else 0
+            for first in range(begin, message.total, _ITEMS_PER_READ):
                 for item in self._inbox.read_items(message, first, _ITEMS_PER_READ):
                     if not is_entity_id(item.target):
                         found.setdefault(item.target, []).append(PendingItem(message, item))
@@ -364,11 +366,17 @@ class _MergedView(NamedTuple):
         yield from self.pending_rows.values()
 
 
-def _not_consumed(requests: list[Message], journal: JournalSnapshot, found: History | None) -> list[Message]:
+def _not_consumed(
+    requests: list[Message], inbox: InboxReader, journal: JournalSnapshot, found: History | None, instance: str
+) -> list[Message]:
     """Return the requests that no commit has consumed. The file of a consumed one is removed a moment later."""
     gone = journal.consumed_among([each.message for each in requests if each.kind in STATUS_CHANGING_KINDS])
-    # Some starts of a batch are consumed earlier than others; the history shows whether this one was.
-    return [each for each in requests if each.message not in gone and not (found and is_batch_start(each))]
+    for each in filter(is_batch_start, requests):
+        # Some of its starts are consumed earlier than others. If there is a history this one is; but it may be purged.
+        index = inbox.index_in_batch(each, instance)
+        if found is not None or (index is not None and index < journal.consumed_count(each.message)):
+            gone.add(each.message)
+    return [each for each in requests if each.message not in gone]
 
 
 def _contains_commit(table: IndexReader, commit: int) -> bool:

@@ -11,9 +11,10 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.client import Client
+from durablecli.client import Client, Query
 from durablecli.engine import intake, message_handler, message_intake
 from durablecli.engine.engine_options import EngineOptions
+from durablecli.store.inbox import batches
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.inbox.messages import MessageItem
@@ -297,6 +298,27 @@ def test_one_started_early_and_purged_is_not_started_again(hub: testing.TestEnvi
     hub.run()
     assert not hub.client.get_status("b-998")
     assert hub.client.get_status("b-999").taken
+
+
+@pytest.mark.usefixtures("slow_batches")
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_purged_instance_of_a_batch_is_not_pending_again(
+    monkeypatch: pytest.MonkeyPatch, hub: testing.TestEnvironment, in_parts: bool
+) -> None:
+    """Until the whole batch is taken, its message still holds the start."""
+    if in_parts:
+        monkeypatch.setattr(batches, "MAX_PART_BYTES", 1_000)
+    post_batch(hub, "again")
+    while not hub.client.get_status("b-0").ended:
+        hub.engine.step()
+    hub.engine.flush()
+    hub.client.purge_instance_history("b-0")
+    assert not hub.client.get_status("b-999").taken
+    for client in (hub.client, open_other_client(hub)):
+        assert not client.get_status("b-0")
+        assert client.get_status("b-999")
+        assert not client.page(Query(prefix="b-0")).rows
+        assert client.page(Query(prefix="b-999")).rows
 
 
 @pytest.mark.usefixtures("slow_batches")

@@ -38,6 +38,7 @@ class InboxReader:
         self._counter = MessageCounter(disk, root)
         self.parts = batches.BatchParts(disk, self._new)
         self._batch_items: dict[tuple[str, str], Message] = {}
+        self._batch_indexes: dict[tuple[str, str], int] = {}
 
     def read_listing(self) -> InboxListing:
         """List the names of all messages, for `abridged_messages` of several instances."""
@@ -54,6 +55,10 @@ class InboxReader:
         """
         names = self._disk.listdir(self._new) if listing is None else listing.names_for(instance)
         return list(self._messages_for(instance, names, in_full=False))
+
+    def index_in_batch(self, message: Message, instance: str) -> int | None:
+        """Return the index of an instance in a batch that `abridged_messages` has just returned for it."""
+        return self._batch_indexes.get((message.message, instance))
 
     def start_messages(self, instance: str) -> set[str]:
         """Return the ids of the messages that start an instance."""
@@ -82,22 +87,27 @@ class InboxReader:
         message = self.try_read_message(name)
         if message is None:
             return None
-        items = self._items_for(message, instance)
+        found = self._items_for(message, instance)
+        items = [item for _, item in found]
         message = msgspec.structs.replace(message, items=items, count=message.total, parts=(), batch=None)
         if target_in_name(name) == BATCH:
             if len(self._batch_items) >= _MAX_REMEMBERED:
                 self._batch_items.clear()
+                self._batch_indexes.clear()
             self._batch_items[key] = message
+            self._batch_indexes.update(((message.message, instance), index) for index, _ in found)
         return message
 
-    def _items_for(self, message: Message, instance: str) -> list[MessageItem]:
+    def _items_for(self, message: Message, instance: str) -> list[tuple[int, MessageItem]]:
+        """The items for this instance, each with its index."""
         start, count = 0, message.total
         if message.batch is not None:
             index = batches.item_index(message.batch, instance)
             if index is None or index >= count:
                 return []
             start, count = index, 1
-        return [item for item in self.read_items(message, start, count) if item.target == instance]
+        items = enumerate(self.read_items(message, start, count), start)
+        return [(index, item) for index, item in items if item.target == instance]
 
     def last_number(self) -> int:
         """Return the highest assigned message number; 0 if it is unknown."""

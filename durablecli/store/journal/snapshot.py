@@ -50,6 +50,11 @@ class JournalSnapshot(NamedTuple):
             each for each in messages if any(b'{"message":"%b"}' % each.encode() in data for data in self.segment_data)
         }
 
+    def consumed_count(self, message: str) -> int:
+        """Return how many items of a batch are consumed, the first ones, as long as it isn't consumed completely."""
+        pattern = re.compile(rb'\{"message":"%b","upto":(\d+)\}' % re.escape(message.encode()))
+        return max((int(upto) for data in self.segment_data for upto in pattern.findall(data)), default=0)
+
     def _decode_commits(self, needle: bytes, first: int) -> list[Commit]:
         found: list[Commit] = []
         for data in self.segment_data:
