@@ -42,6 +42,7 @@ def parse_json(data: bytes, where: str) -> Raw:
     """Check JSON and return it on one line; numbers stay as they were written."""
     data = _strip_bom(data, where)
     try:
+        data.decode()
         msgspec.json.decode(data)
         check_nesting(data)
         return Raw(msgspec.json.format(data, indent=-1))

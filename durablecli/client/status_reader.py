@@ -259,7 +259,7 @@ class StatusReader:
 
     def read_engine_status(self) -> EngineStatus:
         """Return the status of the running engine, or what is known of the last one."""
-        if self._publication is None or self._publication.published_commit is None:
+        if self._publication is None or not self._publication.is_running:
             return self._read_engine_status()
         if self._own_engine is None or not self._own_engine.alive:
             self._own_engine = self._read_engine_status()

@@ -138,6 +138,10 @@ class CommitBuilder:
         self.size += size
         self.record_count += 1
 
+    def concerns(self, instance: str) -> bool:
+        """Whether this commit changes or purges the history of an instance."""
+        return instance in self.changed or any(each.instance == instance for each in self.commit.purged)
+
     def mark_continued(self, instance: CachedInstance, continues: bool) -> None:
         """Note whether an instance's turn continues in the next commit."""
         if instance.write is not None and instance.write_commit == self.commit_number:

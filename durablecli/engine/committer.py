@@ -57,8 +57,10 @@ class Committer:
         self._is_busy = is_busy
         self._fail = fail
         self._unsynced: deque[CommitBuilder] = deque()
+        self._publishing: CommitBuilder | None = None
+        """The commit that is being synced in the engine's thread, or handed to the publisher."""
         self._unsynced_bytes = 0
-        self.last_commit = self.published_commit = self._hub.last_commit
+        self.last_commit = self._hub.last_commit
         """The last commits made, and published; any thread may ask."""
         self.end_watchers = EndWatchers()
         self.committed_at = 0.0
@@ -96,6 +98,7 @@ class Committer:
         if self._unsynced:
             self._stats["decided_during_sync"] += 1
         if self._sync_in_place and not self._unsynced and self._can_sync_in_place():
+            self._publishing = builder
             try:
                 self._journal_writer.write_now(data, builder.commit_number)
             except StorageError as error:
@@ -126,12 +129,20 @@ class Committer:
             return False
         return not self._is_busy()
 
+    def is_on_its_way(self, instance: str) -> bool:
+        """Whether a commit that isn't published concerns an instance; any thread may ask."""
+        if any(each.concerns(instance) for each in tuple(self._unsynced)):
+            return True
+        publishing = self._publishing  # after the others: from there commits come here
+        return publishing is not None and publishing.concerns(instance)
+
     # ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def publish_up_to(self, commit_number: int) -> None:
         """Publish the commits up to this one, which are on disk."""
         while self._unsynced and self._unsynced[0].commit.c <= commit_number:
-            builder = self._unsynced.popleft()
+            self._publishing = builder = self._unsynced[0]
+            self._unsynced.popleft()
             self._unsynced_bytes -= builder.size
             self._publish(builder)
 
@@ -139,11 +150,11 @@ class Committer:
         """The commit is on disk: now, and not before, it has its effects."""
         commit = builder.commit
         self._publisher.add_commit(builder)
+        self._publishing = None
         for purged in commit.purged:
             self._blocker.forget_internal_error(purged.instance)
         if commit.quarantined or commit.delivered:
             self._hub.quarantined_messages.publish(commit)
-        self.published_commit = commit.c
         self._cycle.undispatched_count -= len(builder.activity_tasks)
         self.end_watchers.notify(id for id, _, _ in builder.ended_executions)
         if self._dispatcher is not None:

@@ -46,7 +46,6 @@ from durablecli.registry import Registry
 from durablecli.store.hang_report import HangReport
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.messages import Message, MessageItem, Receipt, new_message_id
-from durablecli.store.journal.commits import HistoryWrite
 from durablecli.store.publication import EndSignal
 
 _MAX_SLEEP = 1.0
@@ -101,6 +100,8 @@ class Engine:
             shared, turns, publisher, self.journal_writer, dispatcher, self.log_capture,
             is_busy=self._has_input, fail=self._fail,
         )  # fmt: skip
+        # For readers in this process: see `store/publication.py:PublicationStatus`.
+        self.list_unpublished, self.is_on_its_way = publisher.list_unpublished, committer.is_on_its_way
         self._maintenance = Maintenance(
             shared, self.split_turn, publisher, committer, self.background, dispatcher, info_writer
         )
@@ -141,13 +142,9 @@ class Engine:
         return submission
 
     @property
-    def published_commit(self) -> int | None:
-        """The last commit that has taken effect; None if the engine has stopped."""
-        return None if self._closed else self._committer.published_commit
-
-    def list_unpublished(self, instance: str) -> list[HistoryWrite]:
-        """Return what commits have written to a history and its file doesn't have yet."""
-        return self.publisher.list_unpublished(instance)
+    def is_running(self) -> bool:
+        """Whether the engine hasn't been closed; any thread may ask."""
+        return not self._closed
 
     def watch_end(self, instance: str, signal: EndSignal) -> AbstractContextManager[bool]:
         """Have the signal set each time an execution of the instance ends; False if the engine has stopped."""

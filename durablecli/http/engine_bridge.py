@@ -43,12 +43,13 @@ class BufferingMailbox:
     def __init__(self, engine: Engine) -> None:
         self.outgoing: list[OutgoingMessage] = []
         self._engine = engine
+        self.is_on_its_way = engine.is_on_its_way
         self.list_unpublished = engine.list_unpublished
         self.watch_end = engine.watch_end
 
     @property
-    def published_commit(self) -> int | None:
-        return self._engine.published_commit
+    def is_running(self) -> bool:
+        return self._engine.is_running
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
         outgoing = OutgoingMessage(kind, items, message or new_message_id())

@@ -64,7 +64,7 @@ class HubReader:
 
     def exists(self) -> bool:
         """Return whether there is a hub; raise NewerHub, DamagedHub or NoPermission for one that can't be read."""
-        if self._publication is not None and self._publication.published_commit is not None:
+        if self._publication is not None and self._publication.is_running:
             return True  # an engine in this process has opened it
         with translate_os_errors(_READ_FAILED):
             try:
@@ -174,16 +174,15 @@ class HubReader:
     def _read_merged(self, instance: str, journal: JournalSnapshot | None) -> History | None:
         with translate_os_errors(_READ_FAILED):
             # Before the file: what is in the file then stays there.
-            if journal is None and self._publication is not None and self._publication.published_commit is not None:
-                part = combine_writes(self._publication.list_unpublished(instance))
+            engine = self._publication
+            if journal is None and engine is not None and engine.is_running and not engine.is_on_its_way(instance):
+                part = combine_writes(engine.list_unpublished(instance))
                 return merge_with_journal(read_history(self._disk, self._root, instance), part, instance)
             commits = (journal or self._read_journal()).for_instance(instance)
             return read_live_history(self._disk, self._root, commits, instance)
 
     def _read_journal(self) -> JournalSnapshot:
-        """Read the journal; in the engine's process only the commits that have taken effect."""
-        last = None if self._publication is None else self._publication.published_commit
-        return read_journal_snapshot(self._disk, self._journal, last)
+        return read_journal_snapshot(self._disk, self._journal)
 
     def change_token(self, instance: str) -> tuple[object, ...]:
         """Return a value, cheap to poll, that changes whenever `read_history` or `pending_messages` may."""

@@ -21,8 +21,12 @@ class PublicationStatus(Protocol):
     """An engine in this process. Any thread may ask."""
 
     @property
-    def published_commit(self) -> int | None:
-        """The last commit that has taken effect; later ones may not be on disk yet. None if the engine has stopped."""
+    def is_running(self) -> bool:
+        """Whether the engine hasn't stopped; afterwards the files alone count."""
+        ...
+
+    def is_on_its_way(self, instance: str) -> bool:
+        """Return whether a commit that hasn't taken effect concerns an instance. Other processes may have seen it."""
         ...
 
     def list_unpublished(self, instance: str) -> list[HistoryWrite]:

@@ -33,9 +33,9 @@ def test_reading_many_statuses_reads_the_journal_once(monkeypatch: pytest.Monkey
     looks: list[str] = []
     counted: list[int] = []
 
-    def read_snapshot(disk: Disk, folder: str, last: int | None) -> JournalSnapshot:
+    def read_snapshot(disk: Disk, folder: str) -> JournalSnapshot:
         looks.append(folder)
-        return read_journal_snapshot(disk, folder, last)
+        return read_journal_snapshot(disk, folder)
 
     monkeypatch.setattr(hub_reader, "read_journal_snapshot", read_snapshot)
     with testing.hub(quick) as hub:

@@ -279,7 +279,7 @@ def test_an_instance_of_a_batch_is_started_early_for_what_is_sent_to_it(
     post_batch(hub, "waits")
     client = open_other_client(hub) if door == "inbox" else hub.client
     client.raise_event("b-998", "Go", 1)
-    for _ in range(5):
+    for _ in range(20):
         hub.engine.step()
     assert output_of(hub, "b-998") == 1
     assert not hub.client.get_status("b-997").taken

@@ -73,24 +73,10 @@ class JournalSnapshot(NamedTuple):
         return found
 
 
-def read_journal_snapshot(disk: Disk, folder: str, last: int | None = None) -> JournalSnapshot:
-    """Read the segments that are still needed, up to commit `last` if it is given.
-
-    Raises DamagedHub if they are repeatedly missing.
-    """
+def read_journal_snapshot(disk: Disk, folder: str) -> JournalSnapshot:
+    """Read the segments that are still needed; raises DamagedHub if they are repeatedly missing."""
     start, _, segments = load_segments(disk, folder, first_may_be_missing=True)
-    data = list(segments.values())
-    return JournalSnapshot(start.first, data if last is None else _cut_after(data, last))
-
-
-def _cut_after(segments: list[bytes], last: int) -> list[bytes]:
-    """Return the segments without the commits after `last`."""
-    following = b'\n{"c":%d,' % (last + 1)
-    for at in reversed(range(len(segments))):
-        end = segments[at].rfind(following)
-        if end >= 0:
-            return [*segments[:at], segments[at][: end + 1]]
-    return segments
+    return JournalSnapshot(start.first, list(segments.values()))
 
 
 def _lines(data: bytes, first: int) -> Iterator[bytes]:

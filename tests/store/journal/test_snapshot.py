@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import EventAwaited, ExecutionStarted, Record
 from durablecli.store.history.merge import read_live_history
-from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
+from durablecli.store.journal.commits import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.journal.reader import JournalCheckpoint, write_checkpoint
 from durablecli.store.journal.snapshot import read_journal_snapshot
 from durablecli.store.journal.writer import Journal
@@ -44,14 +44,3 @@ def test_commits_for_one_instance_omit_the_others() -> None:
     found = read_live_history(disk, "hub", commits, "a")
     assert found is not None
     assert len(found.lines) == 2
-
-
-def test_commits_after_the_last_wanted_one_are_left_out() -> None:
-    disk = make_journal(Commit(1, 1, AT, [make_write("a", 1)]), Commit(2, 1, AT, [make_write("a", 2)]))
-    journal = Journal.open(disk, "hub/journal", hub="h", first=3)
-    journal.append([Commit(3, 1, AT, [make_write("a", 3)], [ConsumedMessage("m-3")])])
-    journal.append([Commit(4, 1, AT, [make_write("a", 4)], [ConsumedMessage("m-4")])])
-    for last in range(6):
-        snapshot = read_journal_snapshot(disk, "hub/journal", last)
-        assert [commit.c for commit in snapshot.after(0)] == [1, 2, 3, 4][:last]
-        assert snapshot.consumed_among(["m-3", "m-4"]) == {f"m-{c}" for c in (3, 4) if c <= last}
