@@ -20,6 +20,8 @@ HANDLE_TIMEOUT = 300.0
 _RETRY_INTERVAL = 0.05
 _WARNING_INTERVAL = 10.0
 NO_HANDLE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
+_HANDLES_OF_EVENT_LOOP = 3
+"""A selector, and two sockets that wake it."""
 _log = logging.getLogger("durablecli")
 
 
@@ -62,3 +64,17 @@ def _can_open_file() -> bool:
     except OSError as error:
         return error.errno not in NO_HANDLE_ERRNOS
     return True
+
+
+def check_handles_for_event_loop() -> None:
+    """Raise OSError if there aren't enough file handles to create an event loop.
+
+    A loop that is only half created prints a traceback as soon as it is freed.
+    """
+    handles: list[int] = []
+    try:
+        for _ in range(_HANDLES_OF_EVENT_LOOP):
+            handles.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for each in handles:
+            os.close(each)

@@ -19,6 +19,7 @@ from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 from durablecli.model.round_trip import check_no_subclass_fields_lost
 from durablecli.registry import Function
+from durablecli.store.file_handles import check_handles_for_event_loop, wait_for_handle
 
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, list, dict, tuple})
 """The types of most results, which need no check for lost fields and no await."""
@@ -83,6 +84,7 @@ class ActivityCall(msgspec.Struct, frozen=True, gc=False):
 def _run_awaitable(value: Awaitable[Any]) -> Any:
     import asyncio  # worker processes seldom need it
 
+    wait_for_handle(check_handles_for_event_loop)
     return unwrap_outcome(asyncio.run(await_outcome(value)))
 
 

@@ -21,6 +21,7 @@ from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import exit_if_forked
 from durablecli.engine.workers.pool import ReportResult, WorkItem
+from durablecli.store.file_handles import check_handles_for_event_loop
 
 _STOP_REFUSED = "an activity may not stop the event loop that it shares with others; return or raise instead"
 _current_key: ContextVar[WorkKey | None] = ContextVar("durable_activity", default=None)
@@ -58,6 +59,7 @@ class AsyncPool:
             return
         if self._loop is None:
             try:
+                check_handles_for_event_loop()
                 self._loop = _SharedLoop(self._refuse_stop)
             except OSError as error:
                 _log.warning("async activities wait: can't create an event loop: %s", error.strerror)

@@ -28,6 +28,7 @@ from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 from durablecli.registry import Function
+from durablecli.store.file_handles import check_handles_for_event_loop, wait_for_handle
 
 if TYPE_CHECKING:  # slow to import, and seldom needed
     import asyncio
@@ -124,6 +125,7 @@ class EntityBatchRun:
         import asyncio
 
         if self._runner is None or self._runner.get_loop().is_closed():
+            wait_for_handle(check_handles_for_event_loop)
             self._runner = asyncio.Runner()
         loop = self._runner.get_loop()
 
