@@ -85,7 +85,8 @@ def describe_reasons(status: DurableOrchestrationStatus, now: datetime) -> Itera
     """Yield what a live instance is waiting for, and why it can't proceed."""
     name = shlex.quote(status.instance_id)
     if not status.taken and status.created_time is not None:
-        yield "Pending", f"no engine has accepted it yet (posted {format_duration(now - status.created_time)} ago)"
+        why = "the engine starts it when there is room" if status.engine.alive else "no engine has accepted it yet"
+        yield "Pending", f"{why} (posted {format_duration(now - status.created_time)} ago)"
         if status.start_at is not None and status.start_at > now:
             yield (
                 "waits for",

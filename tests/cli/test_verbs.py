@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,8 @@ import pytest
 import yaml
 from msgspec import Raw
 
+from durablecli.cli.status_text import describe_reasons
+from durablecli.client.orchestration_status import DurableOrchestrationStatus, EngineStatus
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from tests.cli.conftest import RunDurable
@@ -191,6 +193,15 @@ def test_status_shows_why_an_instance_is_not_progressing(
     assert (result.exit_code, result.err) == (0, "")
     for text in expected:
         assert text in result.out
+
+
+def test_a_start_that_waits_beside_an_engine_waits_for_room() -> None:
+    now = datetime(2026, 11, 29, 9, 0, tzinfo=UTC)
+    engine = EngineStatus(alive=True, pid=1)
+    waiting = DurableOrchestrationStatus(instance_id="b-1", created_time=now - timedelta(seconds=3), engine=engine)
+    assert list(describe_reasons(waiting, now)) == [
+        ("Pending", "the engine starts it when there is room (posted 3 s ago)")
+    ]
 
 
 def test_an_ended_instance_needs_no_daemon(durable: RunDurable, hub: Path) -> None:
