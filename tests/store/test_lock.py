@@ -128,27 +128,6 @@ def test_a_hub_file_without_an_engine_has_no_holder(tmp_path: Path, content: byt
     assert read_engine_process(LocalDisk(), str(tmp_path)) is None
 
 
-def test_a_forked_child_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
-    lock = make_lock(tmp_path)
-    lock.acquire()
-    assert lock.is_held
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(writing)
-        try:
-            lock.release()  # does nothing: it is the parent's
-            os.read(reading, 1)
-        finally:
-            os._exit(0)
-    os.close(reading)
-    try:
-        with pytest.raises(HubLocked):
-            make_lock(tmp_path).acquire(timeout=0)
-        lock.release()
-        again = make_lock(tmp_path)
-        again.acquire(timeout=0)
-        again.release()
-    finally:
-        os.close(writing)
-        os.waitpid(child, 0)
+def test_importing_the_lock_does_not_load_what_taking_it_needs() -> None:
+    code = "import sys, durablecli.store.lock; sys.exit('filelock' in sys.modules or 'asyncio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
