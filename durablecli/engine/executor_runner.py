@@ -90,6 +90,8 @@ class ExecutorRunner:
         )
         instance.executor.expect(comparable_decisions(state.kept_decisions))
         state.turns = None
+        instance.incomplete = False
+        self._applier.complete_turn(instance)
 
     def _replay(self, instance: CachedInstance, function: Function) -> bool:
         """Rebuild the executor from the history. A turn that a crash cut off is completed, and its rest recorded."""

@@ -14,6 +14,7 @@ from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.instance_cache import decode_records
 from durablecli.model import events as ev
 from durablecli.store.history.file import read_history
+from durablecli.store.history.truncated import add_truncated
 
 
 @df.activity
@@ -114,3 +115,15 @@ def test_a_replay_in_the_middle_of_shared_records_decides_the_same(hub: testing.
         hub.client.raise_event("x", "Go", number)
     hub.run()
     assert hub.client.get_status("x").output == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_held_start_that_a_repair_has_left_alone_runs(hub: testing.TestEnvironment) -> None:
+    """No turn was cut off, although the history was."""
+    hub.client.start_new("fans_out", "x", 3, start_at=testing.START + timedelta(hours=1))
+    hub.run()
+    add_truncated(hub.disk, "hub", {"x"})
+    hub.restart()
+    assert hub.engine.hub.incomplete_turns == {"x"}
+    hub.advance(timedelta(hours=2))
+    assert hub.client.get_status("x").output == 3
+    assert hub.engine.hub.incomplete_turns == set()
