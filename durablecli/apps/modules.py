@@ -28,7 +28,7 @@ ROOT_PACKAGE = "__app__"
 _HUB_FILE = "hub.json"
 
 # A file of such a name would shadow the real module in later imports, including those of the engine itself.
-_RESERVED_NAMES = sys.stdlib_module_names | {"durablecli", "click", "msgspec", "rich", "yaml"}
+_RESERVED_NAMES = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def has_ended(status: DurableOrchestrationStatus) -> bool:
 class StatusPoller:
     """Polls the status of an instance until a predicate holds, or until `timeout` (in seconds) has passed.
 
-    If it waits for the end, an engine in this process tells of it, and hardly anything is polled.
+    When it waits for the end, an engine in this process wakes it, and it polls only every few seconds.
     """
 
     def __init__(

@@ -19,6 +19,6 @@ class LoopEvent:
             self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self, seconds: float) -> None:
-        """Return once the event is set, or after so many seconds."""
+        """Return once the event is set, or after `seconds`."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)

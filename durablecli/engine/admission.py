@@ -15,8 +15,8 @@ from typing import NamedTuple
 from durablecli.engine.cycle import Cycle
 
 _MIN_BATCH_LIMIT = 200
-"""While so many instances are under way, or twice as many as there are workers, no start of a batch begins: more
-wouldn't keep the workers busier."""
+"""The number of instances under way from which starts of a batch wait; twice the number of workers, if that is more.
+Further instances wouldn't keep the workers busier."""
 _MAX_CALLS = 10_000
 """The same for calls, of which one instance may have very many."""
 _TRICKLE_INTERVAL = 1.0

@@ -1,4 +1,4 @@
-"""Tells whoever waits in this process that an execution has ended, as soon as that is on disk."""
+"""Wakes clients in this process when an execution has ended and its end is on disk."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class ExecutorRunner:
         )
         instance.executor.expect(comparable_decisions(state.kept_decisions))
         state.turns = None
-        instance.incomplete = False
+        instance.incomplete = False  # a repair may have left no more than a start, of which no turn was cut off
         self._applier.complete_turn(instance)
 
     def _replay(self, instance: CachedInstance, function: Function) -> bool:

@@ -48,8 +48,7 @@ class HeldTurnRunner:
             return
         if self._blocker.may_miss_activity(instance) and self._blocker.block_if_activity_missing(instance):
             return
-        # A repair may leave no more than a held start: no turn of it was cut off.
-        was_incomplete = state.has_started and (instance.incomplete or state.incomplete)
+        was_incomplete = instance.incomplete or state.incomplete
         held = state.next_held(self._cycle.builder.at)
         if not self._executors.ensure_executor(instance, held.event if held is not None else None):
             return

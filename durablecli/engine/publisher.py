@@ -90,7 +90,7 @@ class Publisher:
         self._make_room()
         purged = {each.instance for each in commit.purged}
         now = monotonic()
-        # This comes first: from here on, readers of these histories also read the journal.
+        # This comes first: from here on, readers in this process find these lines here.
         for write in commit.writes:
             self._add_write(write, builder, now, replaces_purged=write.instance in purged)
             purged.discard(write.instance)

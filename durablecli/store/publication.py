@@ -12,7 +12,7 @@ class EndSignal(Protocol):
     """A `threading.Event`, or anything else that any thread may set without waiting."""
 
     def set(self) -> None:
-        """Wake whoever waits."""
+        """Wake the client that waits."""
         ...
 
 

@@ -94,7 +94,7 @@ def fan_out_signals(context: df.DurableOrchestrationContext) -> str:
 
 @df.orchestrator
 def call_entity(context: df.DurableOrchestrationContext) -> Generator[Any, Any, int]:
-    """Call an entity so many times, each after the result of the one before."""
+    """Call an entity `input` times, each time after the result of the call before."""
     total = 0
     for _ in range(context.get_input()):
         total = yield context.call_entity(df.EntityId("tally", context.instance_id), "add", 1)
@@ -103,7 +103,7 @@ def call_entity(context: df.DurableOrchestrationContext) -> Generator[Any, Any, 
 
 @df.orchestrator
 def fan_out_calls(context: df.DurableOrchestrationContext) -> Generator[Any, Any, int]:
-    """Call a thousand entities at once, so many times in all."""
+    """Make `input` calls at once, spread over a thousand entities."""
     ids = [df.EntityId("tally", f"{context.instance_id}-{key}") for key in range(1_000)]
     calls = [context.call_entity(ids[number % 1_000], "add", 1) for number in range(context.get_input())]
     results: list[int] = yield context.task_all(calls)

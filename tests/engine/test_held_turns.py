@@ -10,6 +10,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
+from durablecli.engine.admission import Admission
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.instance_cache import decode_records
 from durablecli.model import events as ev
@@ -117,13 +118,19 @@ def test_a_replay_in_the_middle_of_shared_records_decides_the_same(hub: testing.
     assert hub.client.get_status("x").output == [0, 1, 2, 0, 1, 2]
 
 
-def test_a_held_start_that_a_repair_has_left_alone_runs(hub: testing.TestEnvironment) -> None:
+def test_a_held_start_that_a_repair_has_left_alone_runs(
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No turn was cut off, although the history was."""
-    hub.client.start_new("fans_out", "x", 3, start_at=testing.START + timedelta(hours=1))
-    hub.run()
-    add_truncated(hub.disk, "hub", {"x"})
-    hub.restart()
+    with monkeypatch.context() as full:
+        full.setattr(Admission, "has_room", False)
+        full.setattr(Admission, "take_held_room", lambda self: 0)
+        hub.client.start_new("fans_out", "x", 3)
+        hub.engine.flush()
+        assert hub.client.get_status("x").status_name == "Pending"
+        add_truncated(hub.disk, "hub", {"x"})
+        hub.restart()
     assert hub.engine.hub.incomplete_turns == {"x"}
-    hub.advance(timedelta(hours=2))
+    hub.run()
     assert hub.client.get_status("x").output == 3
     assert hub.engine.hub.incomplete_turns == set()
