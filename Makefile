@@ -2,17 +2,40 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+NODE_PROJECT := tests/sdk/javascript
 READY := .venv/.ready
 
-.PHONY: demo test lint coverage bench bench-peers soak docs clean
+.PHONY: demo test browser network node lint coverage bench bench-peers soak docs clean
 
 demo: $(READY)
 	root=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
 	$(BIN)/durable run fan_out_fan_in --input "{\"root\": \"$$root\", \"pattern\": \"**/*.py\"}"
 
-test: $(READY)
+test: $(READY) browser network node
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 	$(MAKE) lint
+
+# The tests of the dashboard need Chromium or Chrome; conftest.py in tests/http/dashboard finds it.
+browser: $(READY)
+	@$(BIN)/python -m tests.http.dashboard.find_browser >/dev/null 2>&1 || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -q && apt-get install -qy --no-install-recommends chromium; \
+	else echo "Chromium is missing: sudo apt-get install chromium" >&2; exit 1; fi
+
+# The test of workers on several hosts makes network namespaces, which only root may; else it is skipped.
+network:
+	@if [ "$$(id -u)" = 0 ] && ! command -v ip >/dev/null && command -v apt-get >/dev/null; then \
+	apt-get update -q && apt-get install -qy --no-install-recommends iproute2; fi
+
+# The tests with the JavaScript SDK need Node.js, and the packages that package-lock.json names.
+node: $(READY)
+	@$(BIN)/python -m tests.sdk.javascript.find_node >/dev/null 2>&1 || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -q && apt-get install -qy --no-install-recommends nodejs npm; \
+	else echo "Node.js 18 or later is missing: sudo apt-get install nodejs npm" >&2; exit 1; fi
+	@[ $(NODE_PROJECT)/node_modules/.package-lock.json -nt $(NODE_PROJECT)/package-lock.json ] || \
+	{ npm ci --prefix $(NODE_PROJECT) --ignore-scripts --no-audit --no-fund --loglevel error && \
+	touch $(NODE_PROJECT)/node_modules/.package-lock.json; }
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,7 +65,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
 
 clean:
-	rm -rf .venv .bench-peers site
+	rm -rf .venv .bench-peers site $(NODE_PROJECT)/node_modules
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "durablecli needs Python 3.11 or later: make PYTHON=python3.12")'

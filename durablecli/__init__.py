@@ -16,10 +16,12 @@ if TYPE_CHECKING:
         EntityStatus,
         PurgeHistoryResult,
     )
+    from durablecli.daemon.embedded_engine import embedded
     from durablecli.decorators import Entity, Orchestrator, activity, entity, orchestrator
     from durablecli.engine.workers.activity_context import ActivityContext
+    from durablecli.engine.workers.shell_activity import shell
     from durablecli.entities.context import DurableEntity, DurableEntityContext
-    from durablecli.errors import TaskFailedError
+    from durablecli.errors import ActivityTimedOut, RetryAfter, ShellError, TaskCanceledError, TaskFailedError
     from durablecli.model.entity_id import EntityId
     from durablecli.model.http_messages import (
         DurableHttpRequest,
@@ -33,13 +35,16 @@ if TYPE_CHECKING:
     from durablecli.replay.context import DurableOrchestrationContext
     from durablecli.replay.critical_section import CriticalSection, LockTask
     from durablecli.replay.tasks import Task
+    from durablecli.resources.declarations import Depends, resource
 
 _MODULES = {
     "ActivityContext": "durablecli.engine.workers.activity_context",
+    "ActivityTimedOut": "durablecli.errors",
     "Blueprint": "durablecli.azure.blueprints",
     "Client": "durablecli.client",
     "CriticalSection": "durablecli.replay.critical_section",
     "DFApp": "durablecli.azure.blueprints",
+    "Depends": "durablecli.resources.declarations",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
     "DurableFunctionsClient": "durablecli.azure.client",
@@ -57,24 +62,32 @@ _MODULES = {
     "OrchestrationRuntimeStatus": "durablecli.model.status",
     "Orchestrator": "durablecli.decorators",
     "PurgeHistoryResult": "durablecli.client",
+    "RetryAfter": "durablecli.errors",
     "RetryOptions": "durablecli.model.retries",
     "RetryPolicy": "durablecli.model.retries",
+    "ShellError": "durablecli.errors",
     "SyncDurableFunctionsClient": "durablecli.azure.client",
     "Task": "durablecli.replay.tasks",
+    "TaskCanceledError": "durablecli.errors",
     "TaskFailedError": "durablecli.errors",
     "TokenSource": "durablecli.model.http_messages",
     "activity": "durablecli.decorators",
+    "embedded": "durablecli.daemon.embedded_engine",
     "entity": "durablecli.decorators",
     "orchestrator": "durablecli.decorators",
+    "resource": "durablecli.resources.declarations",
     "secret": "durablecli.model.secrets",
+    "shell": "durablecli.engine.workers.shell_activity",
 }
 
 __all__ = [
     "ActivityContext",
+    "ActivityTimedOut",
     "Blueprint",
     "Client",
     "CriticalSection",
     "DFApp",
+    "Depends",
     "DurableEntity",
     "DurableEntityContext",
     "DurableFunctionsClient",
@@ -92,17 +105,27 @@ __all__ = [
     "OrchestrationRuntimeStatus",
     "Orchestrator",
     "PurgeHistoryResult",
+    "RetryAfter",
     "RetryOptions",
     "RetryPolicy",
+    "ShellError",
     "SyncDurableFunctionsClient",
     "Task",
+    "TaskCanceledError",
     "TaskFailedError",
     "TokenSource",
     "activity",
+    "embedded",
     "entity",
     "orchestrator",
+    "resource",
     "secret",
+    "shell",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

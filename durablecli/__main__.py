@@ -124,14 +124,26 @@ def _invoke(arguments: list[str]) -> int:
 
 def _format_usage_error(error: click.ClickException) -> str:
     """Return the message in one line, with the command that shows the help."""
+    import click
+
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "durable"
-    return f"{error.format_message().rstrip('.')}. Try '{path} --help'"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        names = [
+            each.make_metavar(context).removesuffix("...")
+            for each in context.command.params
+            if isinstance(each, click.Argument)
+        ]
+        if names:
+            message += f"; an argument that begins with - comes after --: {path} -- {' '.join(names)}"
+    end = "" if message.endswith("?") else "."
+    return f"{message}{end} Try '{path} --help'"
 
 
 def _print_error(text: str, code: int) -> int:
     """Print an error; return the exit code, 74 if that fails too."""
-    from durablecli.cli.escape import escape
+    from durablecli.escape import escape
 
     try:
         sys.stderr.write(f"durable: {escape(text)}\n")

@@ -4,28 +4,39 @@
     ├── UsageError               2  400   invalid usage: bad JSON, bad id, bad duration
     │   ├── BadName              2  400   an invalid name or version
     │   ├── Unserializable       2  400   a value that JSON can't hold, with its path
-    │   └── Mismatch             2  400   a payload that doesn't match its annotation, with its path
+    │   ├── Mismatch             2  400   a payload that doesn't match its annotation, with its path
+    │   │   └── InvalidCommandInput  2  400   the input of a df.shell lacks a field
+    │   └── InvalidInput         2  400   an input that the orchestrator can't take, with the path of each problem
     ├── NotFound                 3  404   no such instance, function or file
     ├── Conflict                 4  409   the id exists
     ├── WrongState               5  410   the instance has ended, or is in the wrong state for the command
+    ├── OrchestrationFailed      6  409   the instance has failed, so it has no output
+    ├── OrchestrationTerminated  7  409   the instance was terminated, so it has no output
     ├── TimedOut                 8  504   the wait took longer than its timeout
     ├── DamagedHub              65  500   the files on disk contradict each other
     │   └── InstanceSetAside     65  409   one instance or entity can't be used; the others can
     ├── DamagedMessage          65  500   a message in the inbox can't be read completely
     ├── NewerHub                65  500   the hub was written by a later version
+    ├── EngineUnavailable       69  503   another engine can't be reached
     ├── StorageError            74  500   the disk refused a write or a sync
     ├── BindingUnavailable       1  501   a function needs an input that only Azure provides
     ├── HubLocked               75  503   another engine is running on this hub
     ├── NoPermission            77  403   no access to the state directory
     └── ConfigError             78  500   invalid durable.yaml, or modules that can't be loaded
     TaskFailedError                       raised in an orchestrator whose task has failed
+    ├── ActivityTimedOut                  an attempt of an activity took longer than its time-out
+    └── TaskCanceledError                 the orchestrator has cancelled the task
+    ShellError                            raised by an activity of df.shell whose command has failed
+    RetryAfter                            raised by an activity that wants its next attempt after a delay
 
-`TaskFailedError` isn't part of the tree: it is for the code of orchestrators, not for users of a command.
+The last group isn't part of the tree: it is for the code of authors, not for users of a command.
 """
 
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
+from math import inf
 from typing import Protocol
 
 
@@ -65,6 +76,21 @@ class Mismatch(UsageError, ValueError):
         self.reason = reason
 
 
+class InvalidInput(UsageError, ValueError):
+    """An input that doesn't fit the declared type. `problems` are paths, such as `$.city`, with reasons."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {reason}" for path, reason in problems))
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[Sequence[tuple[str, str]]]]:
+        return type(self), (self.problems,)
+
+
+class InvalidCommandInput(Mismatch):
+    """The input of an activity of `df.shell` lacks a field that the command needs. It isn't retried."""
+
+
 class NotFound(DurableError):
     """No such instance, function or file."""
 
@@ -93,6 +119,24 @@ class TimedOut(DurableError):
     http_status = 504
 
 
+class OrchestrationFailed(DurableError):
+    """The output of an instance was wanted, but the instance has failed. `failure` says how, and where."""
+
+    exit_code = 6
+    http_status = 409
+
+    def __init__(self, text: str, failure: object = None) -> None:
+        super().__init__(text)
+        self.failure = failure
+
+
+class OrchestrationTerminated(DurableError):
+    """The output of an instance was wanted, but the instance was terminated."""
+
+    exit_code = 7
+    http_status = 409
+
+
 class DamagedHub(DurableError):
     """The files on disk contradict each other in a way that no crash explains."""
 
@@ -115,6 +159,13 @@ class NewerHub(DurableError):
     """The hub was written by a later version of durablecli."""
 
     exit_code = 65
+
+
+class EngineUnavailable(DurableError):
+    """Another engine can't be reached, or doesn't answer."""
+
+    exit_code = 69
+    http_status = 503
 
 
 class StorageError(DurableError):
@@ -177,6 +228,18 @@ class RecordedFailure(Protocol):
         ...
 
 
+class ShellError(Exception):
+    """Raised by an activity of `df.shell` whose command has failed.
+
+    `code` is its exit code, negative if a signal has ended it. `lines` are the last ones that it printed.
+    """
+
+    def __init__(self, message: str, code: int = 1, lines: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.lines = lines or []
+
+
 class TaskFailedError(Exception):
     """Raised at the `yield` (or `await`) of a task that failed.
 
@@ -188,3 +251,25 @@ class TaskFailedError(Exception):
     def __init__(self, message: str, failure: RecordedFailure | None = None) -> None:
         super().__init__(message)
         self.failure = failure
+
+
+class ActivityTimedOut(TaskFailedError, TimeoutError):
+    """Raised in an orchestrator whose activity took longer than its `timeout`, or didn't call `heartbeat` in time."""
+
+
+class TaskCanceledError(TaskFailedError):
+    """Raised at the `yield` (or `await`) of a task that the orchestrator has cancelled."""
+
+
+class RetryAfter(Exception):
+    """Raised by an activity: this attempt has failed, and the next one is to begin after a delay.
+
+    The delay replaces that of the retry policy of the call, whose limits still hold. Without a policy the call fails.
+    Raises ValueError for a delay that isn't a number of at least 0.
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        if not isinstance(seconds, int | float) or not 0 <= seconds < inf:
+            raise ValueError(f"RetryAfter takes a number of seconds of at least 0, not {seconds!r}")
+        super().__init__(message or f"try again in {seconds:g} s")
+        self.seconds = float(seconds)

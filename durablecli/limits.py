@@ -13,6 +13,10 @@ MAX_ID_LENGTH = 256
 """Characters of an instance id, and of an entity id."""
 MAX_NAME_LENGTH = 256
 """Characters of the name of a function, an event or an entity operation."""
+MAX_TAGS = 32
+"""Tags of an instance."""
+MAX_TAG_KEY_LENGTH = 128
+"""Characters of the key of a tag; a value may be as long as a name."""
 MAX_NESTING_DEPTH = 200
 """Levels of lists and objects within one another in a payload."""
 

@@ -53,6 +53,15 @@ class SignalHandler:
         self.restore_handlers()
         self._previous_handlers.clear()
 
+    @contextmanager
+    def echo_with(self, echo: Callable[[str], None]) -> Iterator[SignalHandler]:
+        """Print with another function what a signal does."""
+        previous, self._echo = self._echo, echo
+        try:
+            yield self
+        finally:
+            self._echo = previous
+
     def restore_handlers(self) -> None:
         """Restore the handlers of both signals that were set before; a forked child does so too."""
         for number, handler in self._previous_handlers.items():

@@ -1,28 +1,19 @@
-"""Parses times, durations and sizes as people write them: on the command line, in settings and in URLs."""
+"""Parses times, sizes and tags as people write them: on the command line, in settings and in URLs."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from durablecli.errors import UsageError
 from durablecli.limits import MIB
+from durablecli.model.time_spans import parse_duration
+from durablecli.model.validation import check_tags
 
-_DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+)ms)?")
+_AGE = re.compile(r"(?:[0-9.]+(?:d|h|ms|m|s))+")
 _SIZE = re.compile(r"([0-9]+) ?(B|KiB|MiB|GiB)?")
 _SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
-
-
-def parse_duration(text: str) -> timedelta:
-    """Parse `90` (seconds), `10m`, `1h30m`, `1.5s` or `30d`. Raises UsageError."""
-    match = _DURATION.fullmatch(text + "s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else text)
-    if not text or match is None:
-        raise UsageError(f"invalid duration {text!r}; use 90 (seconds), 10m, 1h30m or 30d")
-    days, hours, minutes, seconds, millis = (float(part or 0) for part in match.groups())
-    try:
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
-    except OverflowError:
-        raise UsageError(f"duration {text!r} is too long") from None
 
 
 def parse_size(text: str) -> int:
@@ -31,6 +22,31 @@ def parse_size(text: str) -> int:
     if match is None:
         raise UsageError(f"invalid size {text!r}; use 16MiB, 512KiB or a number of bytes")
     return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def parse_tags(texts: Iterable[str]) -> dict[str, str]:
+    """Parse tags, each as `KEY=VALUE`. Raises UsageError, also if two have the same key and different values."""
+    tags: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UsageError(f"invalid tag {text!r}; use KEY=VALUE")
+        if tags.setdefault(key, value) != value:
+            raise UsageError(f"tag {key!r} is given twice, as {tags[key]!r} and {value!r}")
+    return check_tags(tags)
+
+
+def parse_time_or_age(text: str, now: datetime) -> datetime:
+    """Parse a time as `parse_time` does, or a duration such as `1h`: that long before `now`. Raises UsageError."""
+    if not _AGE.fullmatch(text):
+        try:
+            return parse_time(text)
+        except UsageError as error:
+            raise UsageError(f"{error}, or an age such as 1h") from None
+    try:
+        return now - parse_duration(text)
+    except OverflowError:
+        raise UsageError(f"duration {text!r} is too long: the time would be before the year 1") from None
 
 
 def parse_time(text: str) -> datetime:

@@ -30,6 +30,18 @@ def display_path(path: str) -> str:
         return path
 
 
+def display_source_path(path: str) -> str:
+    """Return the absolute path of a source file for display: relative if it is in the current folder or the project."""
+    shown = display_path(path)
+    if shown != path:
+        return shown
+    try:
+        project = make_absolute(find_project())
+        return os.path.relpath(path) if path.startswith(project + os.sep) else path
+    except (ConfigError, FileNotFoundError):
+        return path
+
+
 def find_project() -> str:
     """Find the folder with the durable.yaml or the `.state` for the current folder, as git finds `.git`.
 

@@ -8,19 +8,32 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Optional
 
 from durablecli.bindings import FunctionBindings, FunctionCollection, Trigger, get_bindings
 from durablecli.decorators import Entity, Orchestrator
 from durablecli.entities.adapters import ClassEntity, EntityAdapter, FunctionEntity
 from durablecli.entities.class_methods import EntityMethods
-from durablecli.model.annotations import find_unresolved, resolve_signature, resolve_type_hints
+from durablecli.inputs.input_check import InputRules, check_by_type
+from durablecli.inputs.input_schema import Schema, make_schema
+from durablecli.model.annotations import find_unresolved, is_unresolved, resolve_signature, resolve_type_hints
 from durablecli.model.round_trip import FieldClasses, find_field_classes
-from durablecli.replay.function_marks import FunctionMark, get_mark, json_constructible, return_annotation
+from durablecli.replay.function_marks import (
+    UNKNOWN_TRAITS,
+    CalleeTraits,
+    FunctionMark,
+    get_mark,
+    json_constructible,
+    return_annotation,
+)
+from durablecli.replay.input_argument import bind_input_argument, get_input_type
+from durablecli.resources.declarations import find_dependencies
+from durablecli.resources.resource_store import ResourceStore
 
 _CONTEXT_CLASS_NAMES = frozenset({"ActivityContext", "DurableEntityContext", "DurableOrchestrationContext"})
+_MAX_IMPORT_ERRORS = 3
 _CALLABLE_KINDS = frozenset({"orchestrator", "activity", "entity"})
 
 
@@ -31,7 +44,8 @@ class Function:
     name parameters: `input_name` the one that receives the trigger's value (where the decorator names it),
     `client_parameter` the one for the durable client, `bindings` those with bindings that exist only in the cloud,
     `outputs` the output bindings among them, and `response_parameter` the one on which an HTTP function sets its
-    response. `is_azure` says that the function was declared as in an Azure app: its annotations are for readers only.
+    response. `has_input_parameter` says that the second parameter of an orchestrator receives its input, and
+    `is_azure` that the function was declared as in an Azure app: its annotations are for readers only.
     """
 
     def __init__(
@@ -46,11 +60,29 @@ class Function:
         self.response_parameter = bindings.response if bindings else None
         self.name = mark.name
         self.kind = mark.kind
-        self.call = call
+        bound = bind_input_argument(call) if mark.kind == "orchestrator" and not self.is_azure else None
+        self.call = call if bound is None else bound.call
+        self.has_input_parameter = bound is not None
+        self._accepts_null = bound is not None and bound.accepts_null
         self.module = module
         is_async = self.kind != "entity" and inspect.iscoroutinefunction(call)
         self.executor = mark.executor or ("async" if is_async else "thread")
-        self.max_concurrency = mark.max_concurrency
+        self.options = mark.options
+        self.dependencies = find_dependencies(call) if self.kind == "activity" else {}
+        """The resources that it needs, by parameter."""
+        self.resources = ResourceStore()
+        """The resources of its app."""
+        self.schedule = mark.schedule
+        self.successor: Function | None = None
+        """The function that a reload of the app has put in its place."""
+
+    @property
+    def newest(self) -> Function:
+        """The function that is called now: this one, or what reloads have put in its place."""
+        function = self
+        while function.successor is not None:
+            function = function.successor
+        return function
 
     @property
     def has_bindings(self) -> bool:
@@ -90,6 +122,30 @@ class Function:
         return json_constructible(annotation) if self.is_azure else annotation
 
     @cached_property
+    def traits(self) -> CalleeTraits:
+        """What callers need to know of it."""
+        return CalleeTraits(self.return_type, self.options.retry)
+
+    @cached_property
+    def input_type(self) -> Any:
+        """The type that an orchestrator declares for its input; Any if it declares none."""
+        if self.kind != "orchestrator" or is_unresolved(found := get_input_type(self.call)):
+            return Any
+        return Optional[found] if self._accepts_null else found  # noqa: UP045 - any annotation
+
+    @cached_property
+    def input_schema(self) -> Schema:
+        """The JSON schema of the declared input; `{}` if any value is allowed."""
+        return {} if self.input_type is Any else make_schema(self.input_type)
+
+    @property
+    def input_rules(self) -> InputRules | None:
+        """The schema and the check of the declared input; None if any value is allowed."""
+        if self.input_type is Any:
+            return None
+        return InputRules(self.name, self.input_schema, partial(check_by_type, self.name, self.input_type))
+
+    @cached_property
     def result_classes(self) -> FieldClasses:
         """The classes with fields in the return annotation: the caller decodes the result as one of them."""
         return find_field_classes(self.return_type)
@@ -110,7 +166,13 @@ class Function:
             for method in self.methods:
                 yield from ((f"{method.name}({each.name})", each.annotation) for each in method.inputs)
         elif self.kind == "activity":
-            yield from ((each.name, each.annotation) for each in self.parameters if not _is_context_parameter(each))
+            yield from (
+                (each.name, each.annotation)
+                for each in self.parameters
+                if not _is_context_parameter(each) and each.name not in self.dependencies
+            )
+        elif self.has_input_parameter:
+            yield self.parameters[1].name, self.parameters[1].annotation
         if self.kind in ("activity", "orchestrator"):
             with suppress(TypeError, ValueError):
                 yield "return value", resolve_signature(inspect.unwrap(self.call)).return_annotation
@@ -126,9 +188,20 @@ class Function:
         if self.methods is not None:
             return f"{self.name}{{{', '.join(method.signature for method in self.methods)}}}"
         try:
-            return f"{self.name}{inspect.signature(inspect.unwrap(self.call))}"
+            found = inspect.signature(inspect.unwrap(self.call))
+            if self.dependencies:
+                kept = [each for name, each in found.parameters.items() if name not in self.dependencies]
+                found = found.replace(parameters=kept)
+            return f"{self.name}{found}"
         except (TypeError, ValueError):
             return f"{self.name}(…)"
+
+
+@lru_cache(1024)
+def find_input_rules(function: Callable[..., Any]) -> InputRules | None:
+    """Return the schema and the check of the input that a decorated orchestrator declares; None if it declares none."""
+    mark = get_mark(function)
+    return None if mark is None else Function(mark, function, "", get_bindings(function)).input_rules
 
 
 def _is_context_parameter(parameter: inspect.Parameter) -> bool:
@@ -162,6 +235,10 @@ class Registry:
         self._seen_ids: set[int] = set()
         self._clashing_locations: dict[tuple[bool, str], list[str]] = {}
         self._built_in: dict[str, Function] = {}
+        self.resources = ResourceStore()
+        """What the resources of the functions have set up."""
+        self.import_errors: tuple[str, ...] = ()
+        """A line for each module that can't be imported: it may hold a function that isn't found."""
         self._found: dict[tuple[str, str], Function] = {}
         """What was found by its exact name, by kind and name: nearly all that is looked up."""
 
@@ -169,6 +246,14 @@ class Registry:
     def clashes(self) -> dict[str, list[str]]:
         """The locations of functions that share a name, by that name."""
         return {name: locations for (_, name), locations in self._clashing_locations.items()}
+
+    def describe_missing(self, kind: str, name: str) -> str:
+        """Return that a function isn't loaded, and the modules that can't be imported: one of them may hold it."""
+        errors = self.import_errors
+        lines = [f"{kind} '{name}' isn't loaded", *(f"can't import {error}" for error in errors[:_MAX_IMPORT_ERRORS])]
+        if len(errors) > _MAX_IMPORT_ERRORS:
+            lines.append(f"and {len(errors) - _MAX_IMPORT_ERRORS} other modules")
+        return "\n".join(lines)
 
     def add_module(self, module: ModuleType) -> None:
         """Add the functions of a loaded module: marked ones, handles, and those of its apps and blueprints."""
@@ -198,6 +283,7 @@ class Registry:
     def add_function(self, function: Function) -> None:
         """Add a function; if its name is in use, disable both."""
         self._found.clear()
+        function.resources = self.resources
         key = _registry_key(function.kind, function.name)
         if key in self._functions or key in self._clashing_locations:
             locations = self._clashing_locations.setdefault(key, [])
@@ -212,6 +298,27 @@ class Registry:
         self._found.clear()
         del self._functions[_registry_key(function.kind, function.name)]
 
+    def replace_functions(self, other: Registry) -> None:
+        """Have the functions of another registry, which isn't used any more, instead of the present ones. A call that
+        waits for its turn runs the new function if that is run in the same way.
+
+        The resources of the earlier functions are torn down when the calls that use them have ended.
+        """
+        for key, function in self._functions.items():
+            successor = other._functions.get(key)
+            if successor is not None and (successor.kind, successor.executor) == (function.kind, function.executor):
+                function.successor = successor
+        self._functions, self._built_in = other._functions, other._built_in
+        self._seen_ids, self._clashing_locations = other._seen_ids, other._clashing_locations
+        self.import_errors = other.import_errors
+        self._found = {}
+        self.resources.retire()
+        self.resources = other.resources
+
+    def close_resources(self) -> None:
+        """Tear down the resources of the functions, once nothing runs them any more."""
+        self.resources.close()
+
     def add_built_in(self, functions: Iterable[Callable[..., Any]]) -> None:
         """Add durablecli's own functions. They aren't listed, and an author's function of the same name wins."""
         self._found.clear()
@@ -223,6 +330,11 @@ class Registry:
     def is_built_in(self, function: Function) -> bool:
         """Return whether a function is durablecli's own."""
         return self._built_in.get(function.name.casefold()) is function
+
+    @property
+    def built_in(self) -> list[Function]:
+        """Durablecli's own functions."""
+        return list(self._built_in.values())
 
     def find_orchestrator(self, name: str) -> Function | None:
         """Return the orchestrator with this name, or None."""
@@ -254,10 +366,10 @@ class Registry:
         """Return all functions of a kind."""
         return [function for function in self if function.kind == kind]
 
-    def get_return_type(self, name: str) -> Any:
-        """Return the return annotation of the function with this name; Any if there is none."""
+    def find_traits(self, name: str) -> CalleeTraits:
+        """Return what callers need to know of the function with this name."""
         function = self._functions.get((True, name.casefold()))
-        return function.return_type if function else Any
+        return function.traits if function else UNKNOWN_TRAITS
 
     def __iter__(self) -> Iterator[Function]:
         return iter(sorted(self._functions.values(), key=lambda function: function.name.casefold()))

@@ -11,13 +11,13 @@ which they were scheduled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from types import ModuleType
 from typing import Any
 
-from durablecli.azure.blueprints import Blueprint
+from durablecli.apps import function_registry
 from durablecli.builtin.call_http import make_call_http_functions
+from durablecli.builtin.schedule_entity import DeclaredSchedules, make_schedule_entity
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait
 from durablecli.config import ConcurrencyConfig
@@ -30,11 +30,11 @@ from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.pool import ReportResult, WorkItem
 from durablecli.errors import TimedOut
 from durablecli.registry import Registry
-from durablecli.replay.function_marks import get_mark
 from durablecli.store.hub import open_hub
 from durablecli.store.inbox.messages import MessageItem, Receipt
 from durablecli.store.index import Index
 from durablecli.store.memory_disk import MemoryDisk
+from durablecli.store.rate_file import RateFile
 
 __all__ = ["TestEnvironment", "hub"]
 
@@ -46,6 +46,8 @@ _MAX_STEPS = 1_000_000
 def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -> TestEnvironment:
     """Create a hub with these functions: decorated ones, modules that contain some, a DFApp or a Blueprint.
 
+    Functions for the durabletask SDK need no decorator, if their contexts are annotated.
+
     `start` is the first time of its clock. With `replay_always` each turn replays the history from its beginning.
     """
     options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
@@ -55,17 +57,8 @@ def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -
 
 def build_registry(*functions: Any) -> Registry:
     """Create a registry of these functions, apps and modules."""
-    registry = Registry()
-    module = ModuleType("app")
-    for index, each in enumerate(functions):
-        if isinstance(each, ModuleType):
-            registry.add_module(each)
-        elif isinstance(each, Blueprint) or get_mark(each) is not None:
-            setattr(module, f"function_{index}", each)
-        else:
-            raise TypeError(f"{each!r} isn't a decorated function, an app or a module")
-    registry.add_module(module)
-    registry.add_built_in(make_call_http_functions())
+    registry = function_registry.build_registry(functions)
+    registry.add_built_in([*make_call_http_functions(), make_schedule_entity(DeclaredSchedules())])
     return registry
 
 
@@ -82,6 +75,7 @@ class TestEnvironment:
         self, registry: Registry, start: datetime, options: EngineOptions, disk: MemoryDisk | None = None
     ) -> None:
         self.clock = VirtualClock(start if start.tzinfo else start.replace(tzinfo=UTC))
+        self._start = self.clock.now()
         self.disk = disk or MemoryDisk()
         self.registry = registry
         self.output_lines: list[str] = []
@@ -111,7 +105,7 @@ class TestEnvironment:
         """Advance the clock; timers fire at their times, one after another."""
         until = self.clock.now() + by
         self.run()
-        while (due := self.engine.timers.next_due_time()) is not None and due <= until:
+        while (due := self._next_due_time()) is not None and due <= until:
             self.clock.move_to(max(due, self.clock.now()))
             self.run()
         self.clock.move_to(until)
@@ -121,7 +115,7 @@ class TestEnvironment:
         until = self.clock.now() + limit
         self.run()
         while not (status := self.client.get_status(instance_id)).ended:
-            due = self.engine.timers.next_due_time()
+            due = self._next_due_time()
             if due is None or due > until:
                 raise TimedOut(f"{instance_id} hasn't ended: {self._explain_status(status)}")
             self.clock.move_to(max(due, self.clock.now()))
@@ -151,6 +145,13 @@ class TestEnvironment:
             elif isinstance(wait, EntityWait) and wait.blocked is not None:
                 yield f"{wait.entity}: it is blocked: {wait.blocked}"
 
+    def override(self, resource: Callable[..., Any], replacement: object) -> None:
+        """Give this value, or another resource, to the activities that depend on a resource.
+
+        Raises ValueError if `resource` isn't decorated with `@df.resource`.
+        """
+        self.registry.resources.override(resource, replacement)
+
     # ── engine ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def restart(self, *functions: Any) -> None:
@@ -167,6 +168,7 @@ class TestEnvironment:
     def close(self) -> None:
         """Stop the engine as a kill would. Commits stay on the disk in memory."""
         self.engine.close()
+        self.registry.close_resources()
         self.engine.hub.index.close()
 
     def _open_engine(self) -> tuple[Engine, InlinePool]:
@@ -175,7 +177,11 @@ class TestEnvironment:
 
         def make_dispatcher(report: ReportResult) -> Dispatcher:
             pool.report = report
-            return Dispatcher(self.registry, report, ConcurrencyConfig(), make_pool=lambda kind: pool)
+            remote_work = self._options.remote_work
+            return Dispatcher(
+                self.registry, report, ConcurrencyConfig(), make_pool=lambda kind: pool, remote_work=remote_work,
+                clock=self._monotonic, rate_file=RateFile(self.disk, _ROOT),
+            )  # fmt: skip
 
         opened = open_hub(_ROOT, self.disk, lock=False, index=Index())
         engine = Engine(
@@ -196,8 +202,18 @@ class TestEnvironment:
 
             activities.inject_clients(self.registry, lambda: invocation.ClientProvider(self.client))
 
+    def _monotonic(self) -> float:
+        return (self.clock.now() - self._start).total_seconds()
+
+    def _next_due_time(self) -> datetime | None:
+        """When the next timer fires, or a rate may let a call begin."""
+        dispatcher = self.engine.dispatcher
+        starts_in = None if dispatcher is None else dispatcher.limited.next_start_in
+        begin = None if starts_in is None else self.clock.now() + timedelta(seconds=starts_in)
+        return min((due for due in (self.engine.timers.next_due_time(), begin) if due is not None), default=None)
+
     def _is_quiescent(self) -> bool:
-        due = self.engine.timers.next_due_time()
+        due = self._next_due_time()
         return self.engine.is_quiescent and not self.pool.waiting and (due is None or due > self.clock.now())
 
 
@@ -227,6 +243,9 @@ class InlinePool:
         call = self.waiting.pop(key, None)
         if call is not None:
             self.report(call.make_cancelled_result())
+
+    def expire(self, call: WorkItem) -> None:
+        """Nothing times out: the time of the clock passes only between calls."""
 
     def notify_cancel(self, key: WorkKey) -> None: ...
 

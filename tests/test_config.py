@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from durablecli.config import Config, HttpKeysConfig, import_folder, load_config
 from durablecli.errors import ConfigError, UsageError
-from durablecli.parsing import parse_duration, parse_size, parse_time
+from durablecli.model.time_spans import parse_duration
+from durablecli.parsing import parse_size, parse_time
 
 EVERYTHING = """
 app: [workflows, extra.py, my.package]
 state_dir: hub
+engine: dts://engine.example:8080;orders
 default_version: "1.2"
 on_nondeterminism: fail
 replay_always: true
@@ -75,6 +77,7 @@ def test_every_setting_of_the_file_is_read() -> None:
         "1.2",
         "fail",
     )
+    assert config.engine == "dts://engine.example:8080;orders"
     assert config.replay_always is True
     assert config.drain == timedelta(seconds=90)
     assert config.concurrency.activities == 7
@@ -317,6 +320,57 @@ def test_yaml_is_only_imported_where_there_is_a_file() -> None:
             write_config(text)
         shown.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
     assert shown == ["False\n", "True\n"]
+
+
+# ── hooks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_hooks_are_read_though_yaml_takes_the_word_on_for_true() -> None:
+    write_config("""
+on:
+  failed:
+    - url: https://example.org/hook
+      name: order*
+      headers: {Authorization: "Bearer ${TOKEN}"}
+      timeout: 5s
+    - run: ./notify.sh 'a b'
+      name: [a, b]
+      attempts: 2
+  blocked:
+""")
+    first, second = load_config(env={}).on.failed
+    assert (first.url, first.name, first.timeout) == ("https://example.org/hook", "order*", timedelta(seconds=5))
+    assert first.headers == {"Authorization": "Bearer ${TOKEN}"}
+    assert (second.run, second.name, second.attempts) == ("./notify.sh 'a b'", ("a", "b"), 2)
+    assert load_config(env={}).on.blocked == ()
+    write_config("'on': {completed: [{run: 'true'}]}")
+    assert [hook.run for hook in load_config(env={}).on.completed] == ["true"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("on: {failed: {run: x}}", "$.on.failed: expected a list of mappings, got dict"),
+        ("on: {failed: [./x.sh]}", "$.on.failed[0]: expected a mapping, got str"),
+        ("on: {fail: []}", "$.on.fail: unknown key; did you mean 'failed'?"),
+        ("on: {failed: [{run: x}, {ulr: x}]}", "$.on.failed[1].ulr: unknown key; did you mean 'url'?"),
+        ("on: {failed: [{name: x}]}", "$.on.failed[0]: a hook has either url or run"),
+        ("on: {failed: [{run: x, url: 'http://a'}]}", "$.on.failed[0]: a hook has either url or run"),
+        ("on: {failed: [{url: example.org}]}", "$.on.failed[0]: invalid address 'example.org': use an absolute http"),
+        ("on: {failed: [{run: 'a \"b'}]}", "$.on.failed[0]: run can't be split into words: no closing quotation"),
+        ("on: {failed: [{run: x, headers: {a: b}}]}", "$.on.failed[0]: headers are for a url"),
+        ("on: {failed: [{run: x, attempts: 0}]}", "$.on.failed[0].attempts: expected int >= 1"),
+        ("on: {failed: [{run: x, timeout: 0s}]}", "$.on.failed[0]: timeout must be longer than 0 seconds"),
+        ("on: {failed: [{run: x, timeout: soon}]}", "$.on.failed[0].timeout: "),
+    ],
+)
+def test_a_mistake_in_a_hook_names_its_place(text: str, expected: str) -> None:
+    assert f"durable.yaml: {expected}" in load_error(text)
+
+
+def test_hooks_are_not_set_by_variables() -> None:
+    with pytest.raises(ConfigError, match="DURABLE_ON__FAILED: unknown setting"):
+        load_config(env={"DURABLE_ON__FAILED": "x"})
 
 
 # ── which folder ───────────────────────────────────────────────────────────────────────────────────────────────────

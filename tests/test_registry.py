@@ -99,7 +99,7 @@ def generator(context: df.DurableEntityContext) -> Generator[None]:
 def nothing() -> None: ...
 
 
-def two(context: df.DurableEntityContext, value: int) -> None: ...
+def three(context: df.DurableEntityContext, value: int, other: int) -> None: ...
 
 
 class Yields:
@@ -124,7 +124,7 @@ class NeedsArguments:
     [
         (generator, "generator is a generator function"),
         (nothing, "called with its context alone, but nothing isn't: too many positional"),
-        (two, "its context alone, but two isn't: missing a required argument: 'value'"),
+        (three, "its context alone, but three isn't: missing a required argument: 'other'"),
         (Yields, "Yields.go is a generator function: an operation returns its result"),
         (TakesTwo, "TakesTwo.move takes to, amount: an operation takes at most one positional input"),
         (TakesNamed, "TakesNamed.move takes to: an operation takes at most one positional input"),

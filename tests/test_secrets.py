@@ -173,8 +173,9 @@ def test_the_command_line_redacts_too(
     (tmp_path / "workflows" / "flow.py").write_text(FLOWS)
     uri = server.set_responses("/", StubResponse(200, {"Set-Cookie": COOKIE}))
     durable("run", "calls", "--id", "c", "--input", json.dumps(uri))
-    child = next(row["instanceId"] for row in json.loads(durable("list", "-o", "json")) if row["instanceId"] != "c")
-    shown = durable("list", "-o", "jsonl") + durable("wait", child)
+    rows = json.loads(durable("list", "--all", "-o", "json"))
+    child = next(row["instanceId"] for row in rows if row["instanceId"] != "c")
+    shown = durable("list", "--all", "-o", "jsonl") + durable("wait", child)
     for form in ("table", "json", "jsonl", "yaml"):
         for one in ("c", child):
             shown += durable("history", one, "-o", form) + durable("status", one, "--show-input", "-o", form)

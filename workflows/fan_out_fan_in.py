@@ -13,10 +13,11 @@ import durablecli as df
 
 @dataclass(frozen=True)
 class Tree:
-    """Files below `root`, as `Path.glob` finds them."""
+    """Files below `root`, as `Path.glob` finds them, except those below a folder with a name in `exclude`."""
 
     root: str
     pattern: str = "**/*.txt"
+    exclude: tuple[str, ...] = ("site-packages", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Count:
 def find_folders(tree: Tree) -> list[Folder]:
     """All folders that hold a file to count. The order is part of the result, so it is recorded."""
     names = PurePath(tree.pattern).name
-    folders = {path.parent for path in Path(tree.root).glob(tree.pattern) if path.is_file()}
+    root, exclude = Path(tree.root), {*tree.exclude}
+    files = (path for path in root.glob(tree.pattern) if exclude.isdisjoint(path.relative_to(root).parts))
+    folders = {path.parent for path in files if path.is_file()}
     return [Folder(str(path), names) for path in sorted(folders)]
 
 

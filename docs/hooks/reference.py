@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 import msgspec
 
-from durablecli import config as settings
 from durablecli.cli import durable
+from durablecli.config import sections as settings
+from durablecli.config.loading import ENV_PREFIX
 from durablecli.limits import MIB
 
 COMMANDS = "<!-- generated: commands -->"
@@ -65,8 +66,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
 
 def setting_reference() -> Iterator[str]:
     """Yield the Markdown lines for every setting, section by section."""
-    sections = list(_sections(settings.Config, ""))
-    for prefix, shape in sections:
+    for prefix, shape in _sections(settings.Config, ""):
         if prefix:
             yield from (f"### {prefix}", "", inspect.cleandoc(shape.__doc__ or ""), "")
         texts = _field_docstrings(shape)
@@ -78,18 +78,32 @@ def setting_reference() -> Iterator[str]:
 
 def _sections(shape: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, type[msgspec.Struct]]]:
     yield prefix, shape
+    seen = set()
     for field in msgspec.structs.fields(shape):
+        key = f"{prefix}.{field.name}" if prefix else field.name
         if _is_section(field.type):
-            yield from _sections(field.type, f"{prefix}.{field.name}" if prefix else field.name)
+            yield from _sections(field.type, key)
+        elif _is_list_of_sections(field.type) and get_args(field.type)[0] not in seen:
+            seen.add(get_args(field.type)[0])  # the same shape in several lists is described once
+            yield f"{key}[]", get_args(field.type)[0]
 
 
 def _is_section(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, settings.ConfigSection)
 
 
+def _is_list_of_sections(kind: object) -> bool:
+    return get_origin(kind) is tuple and _is_section(get_args(kind)[0])
+
+
 def _setting(key: str, field: msgspec.structs.FieldInfo, text: str) -> Iterator[str]:
-    variable = settings.ENV_PREFIX + key.upper().replace(".", "__")
-    facts = f"{_kind(field.type)}, default {_default(field)}; `{variable}`"
+    variable = ENV_PREFIX + key.upper().replace(".", "__")
+    is_mapping = get_origin(field.type) is dict
+    in_file_only = is_mapping or "[]" in key or _is_list_of_sections(field.type)
+    kind = "mapping" if is_mapping else _kind(field.type)
+    if in_file_only:
+        kind = kind.removesuffix(" (a variable separates its items with commas)")
+    facts = f"{kind}, default {_default(field)}{'' if in_file_only else f'; `{variable}`'}"
     yield from (f"`{key}`", f":   {' '.join(text.split())}<br>", f"    <small>{facts}</small>", "")
 
 
@@ -112,9 +126,14 @@ def _kind(kind: Any) -> str:
         return " or ".join(dict.fromkeys(_kind(each) for each in get_args(kind) if each is not NoneType))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(f"`{word}`" for word in get_args(kind))
+    if get_origin(kind) is dict:
+        return "mapping"
+    if _is_list_of_sections(kind):
+        return "list of mappings"
     if get_origin(kind) is tuple:
         return "list (a variable separates its items with commas)"
-    words = {str: "text", int: "number", bool: "`true` or `false`", timedelta: "duration", settings.ByteSize: "size"}
+    words = {str: "text", int: "number", bool: "`true` or `false`", timedelta: "duration"}
+    words |= dict.fromkeys((settings.ByteSize, settings.MessageSize), "size")
     return words[kind]
 
 
@@ -123,9 +142,11 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     match value:
         case None:
             return "none"
+        case msgspec.NODEFAULT:
+            return "empty"
         case True | False:
             return f"`{str(value).lower()}`"
-        case ():
+        case () | {}:
             return "empty"
         case timedelta():
             return f"`{value.total_seconds():g}s`"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from durablecli.apps.modules import LoadedApp
 from durablecli.config import Config
@@ -17,14 +17,20 @@ def load_warnings(loaded: LoadedApp) -> Iterator[str]:
             yield f"can't import {module.name}: {module.error}"
     yield from loaded.warnings
     for locations in loaded.registry.clashes.values():
-        disabled = "both" if len(locations) == 2 else "all"
-        yield f"duplicate function name, {disabled} disabled: {', '.join(map(relative_location, locations))}"
+        yield format_clash(locations, disabled=True)
 
 
-def no_function_error(config: Config) -> ConfigError:
-    """Return the error for an app without a single function."""
+def format_clash(locations: Sequence[str], *, disabled: bool = False) -> str:
+    """Return a line on functions that share a name; `disabled` says that none of them can be called."""
+    number = "both" if len(locations) == 2 else "all"
+    outcome = f", {number} disabled" if disabled else ""
+    return f"duplicate function name{outcome}: {', '.join(map(relative_location, locations))}"
+
+
+def no_function_error(config: Config, alternative: str = "") -> ConfigError:
+    """Return the error for an app without a single function; `alternative` is what else the user may have meant."""
     if not config.app:
-        return ConfigError("no functions found: create a folder workflows/, or name a module with --app")
+        return ConfigError(f"no functions found: create a folder workflows/, or name a module with --app{alternative}")
     return ConfigError(f"no functions found in {', '.join(config.app)}")
 
 

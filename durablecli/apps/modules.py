@@ -17,9 +17,11 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
+from durablecli.durabletask.sdk_functions import INSTALL_HINT, SDK_PACKAGE, mark_functions
 from durablecli.errors import ConfigError
+from durablecli.project import CONFIG_FILE, WORKFLOWS_DIR
 from durablecli.registry import Registry
 
 ROOT_PACKAGE = "__app__"
@@ -45,7 +47,8 @@ class LoadedApp:
     """The functions of the loaded modules, and the outcome for each module.
 
     `warnings` are lines to show to the user. `folder` was the current folder of the process when loading began.
-    `sources` maps the names of imported modules to their files, and grows with each later import.
+    `sources` maps the names of imported modules to their files, and `contents` these files to the bytes that were read;
+    both grow with each later import.
     """
 
     registry: Registry
@@ -53,16 +56,23 @@ class LoadedApp:
     warnings: tuple[str, ...] = ()
     folder: str = "."
     sources: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> LoadedApp:
+def load(
+    targets: Sequence[str],
+    base: str | os.PathLike[str] = ".",
+    project: str | None = None,
+    contents: Mapping[str, bytes] | None = None,
+) -> LoadedApp:
     """Import the modules that `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist.
 
-    Modules can also import from the folder `project`, except names that are installed.
+    Modules can also import from the folder `project`, except names that are installed. Files that are in `contents` are
+    not read.
     """
     here = os.getcwd()
     wanted = [_resolve_target(target, os.fspath(base)) for target in targets]
-    finder = _install_finder([target.folder for target in wanted], project=project)
+    finder = _install_finder([target.folder for target in wanted], project=project, contents=contents)
     registry = Registry()
     modules: dict[tuple[str, str], LoadedModule] = {}
     for target in wanted:
@@ -70,8 +80,11 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
             for outcome, module in _import_tree(name, target, finder):
                 modules[outcome.name, outcome.path] = outcome
                 if module is not None:
+                    mark_functions(module)
                     registry.add_module(module)
-    return LoadedApp(registry, tuple(modules.values()), tuple(_warn_unresolved(registry)), here, finder.found)
+    registry.import_errors = _list_errors(modules.values())
+    warnings = tuple(_warn_unresolved(registry))
+    return LoadedApp(registry, tuple(modules.values()), warnings, here, finder.found, finder.contents)
 
 
 def _warn_unresolved(registry: Registry) -> Iterator[str]:
@@ -94,14 +107,16 @@ Registrar = Callable[[Registry, ModuleType], None]
 """Adds the functions of a module to the registry."""
 
 
-def load_modules(folder: str, registrars: Iterable[tuple[str, Registrar]]) -> LoadedApp:
+def load_modules(
+    folder: str, registrars: Iterable[tuple[str, Registrar]], contents: Mapping[str, bytes] | None = None
+) -> LoadedApp:
     """Import modules of one folder by name, and register their functions.
 
     The folder is also the package `__app__`, so that the code of a function can import from neighboring folders.
     """
     here = os.getcwd()
     folder = os.path.abspath(folder)
-    finder = _install_finder([folder], folder)
+    finder = _install_finder([folder], folder, contents=contents)
     registry = Registry()
     modules = []
     for name, register in registrars:
@@ -114,7 +129,12 @@ def load_modules(folder: str, registrars: Iterable[tuple[str, Registrar]]) -> Lo
         except BaseException as failure:  # noqa: BLE001 - SystemExit too: an app must not end the engine
             error = _format_error(failure, finder.found, path)
         modules.append(LoadedModule(name.removeprefix(f"{ROOT_PACKAGE}."), _display_path(path), error))
-    return LoadedApp(registry, tuple(modules), folder=here, sources=finder.found)
+    registry.import_errors = _list_errors(modules)
+    return LoadedApp(registry, tuple(modules), folder=here, sources=finder.found, contents=finder.contents)
+
+
+def _list_errors(modules: Iterable[LoadedModule]) -> tuple[str, ...]:
+    return tuple(module.error for module in modules if module.error)
 
 
 # Resolving targets.
@@ -132,6 +152,8 @@ class _Target:
 def _resolve_target(target: str, base: str) -> _Target:
     path = os.path.abspath(os.path.join(base, target))
     if os.path.isdir(path):
+        if not _is_package(path) and _is_project(path):
+            path = os.path.join(path, WORKFLOWS_DIR)
         if not _is_package(path):
             return _Target(path, tuple(_list_names([path])))
         return _Target(*_find_package_root(path))
@@ -142,6 +164,14 @@ def _resolve_target(target: str, base: str) -> _Target:
     if not all(part.isidentifier() for part in target.split(".")):
         raise ConfigError(f"app: {target}: no such folder")
     return _Target(os.path.abspath(base), (target,), target)
+
+
+def _is_project(folder: str) -> bool:
+    """Return whether a folder keeps its functions in `workflows/`: it has that folder, and no modules of its own or a
+    durable.yaml."""
+    if not os.path.isdir(os.path.join(folder, WORKFLOWS_DIR)):
+        return False
+    return os.path.isfile(os.path.join(folder, CONFIG_FILE)) or not _list_names([folder])
 
 
 def _is_package(folder: str) -> bool:
@@ -216,7 +246,23 @@ def _format_error(error: BaseException, found: Mapping[str, str], path: str) -> 
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     where = f"{_display_path(places[-1].filename)}:{places[-1].lineno}" if places else _display_path(path)
     what = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError) and _is_part_of(SDK_PACKAGE, error.name or ""):
+        what = f"{what}: it comes with {INSTALL_HINT}"
     return f"{where}: {type(error).__name__}{': ' + what if what else ''}"
+
+
+def find_syntax_error(path: str, loaded: bytes) -> str | None:
+    """Return the syntax error of a file in one line; None if it has none, is missing, or is as it was when loaded."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        if data != loaded:
+            compile(data, path, "exec", dont_inherit=True)
+    except OSError:
+        return None
+    except (SyntaxError, ValueError) as error:  # ValueError: null bytes
+        return _format_error(error, {}, path)
+    return None
 
 
 def _display_path(path: str) -> str:
@@ -231,17 +277,33 @@ def _display_path(path: str) -> str:
 
 
 class _UncachedLoader(importlib.machinery.SourceFileLoader):
-    """Compiles each time. The check of a cached .pyc goes by seconds and size, and would miss a quick edit."""
+    """Compiles each time. The check of a cached .pyc goes by seconds and size, and would miss a quick edit.
+
+    The bytes of files are in `contents`, where they are also added.
+    """
+
+    def __init__(self, name: str, path: str, contents: dict[str, bytes]) -> None:
+        super().__init__(name, path)
+        self._contents = contents
 
     def path_stats(self, path: str) -> NoReturn:
         raise OSError("no cache")
+
+    def get_data(self, path: str) -> bytes:
+        data = self._contents.get(path)
+        if data is None:
+            data = self._contents[path] = super().get_data(path)
+        return data
 
 
 class _AppFinder:
     """Finds the modules in the folders of the app, before installed ones, and records which it found."""
 
-    def __init__(self, folders: tuple[str, ...], root: str | None, project: str | None) -> None:
+    def __init__(
+        self, folders: tuple[str, ...], root: str | None, project: str | None, contents: Mapping[str, bytes]
+    ) -> None:
         self.folders = folders
+        self.contents = dict(contents)
         self.root = root
         self.project = () if project is None or project in folders else (project,)
         self.found: dict[str, str] = {}
@@ -265,7 +327,7 @@ class _AppFinder:
     def _make_spec(self, name: str, file: str) -> importlib.machinery.ModuleSpec | None:
         self.found[name] = file
         inside = [os.path.dirname(file)] if os.path.basename(file) == "__init__.py" else None
-        loader = _UncachedLoader(name, file)
+        loader = _UncachedLoader(name, file, self.contents)
         return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=inside)
 
     def _find_in_project(self, name: str) -> importlib.machinery.ModuleSpec | None:
@@ -313,27 +375,54 @@ def _find_source(folder: str, name: str) -> str | None:
     return next((file for file in (os.path.join(path, "__init__.py"), f"{path}.py") if os.path.isfile(file)), None)
 
 
-def _install_finder(folders: Iterable[str], root: str | None = None, project: str | None = None) -> _AppFinder:
-    unload()
-    finder = _AppFinder(tuple(dict.fromkeys(folders)), root, project)
+def _install_finder(
+    folders: Iterable[str],
+    root: str | None = None,
+    project: str | None = None,
+    contents: Mapping[str, bytes] | None = None,
+) -> _AppFinder:
+    detach()
+    finder = _AppFinder(tuple(dict.fromkeys(folders)), root, project, contents or {})
+    _add_finder(finder)
+    return finder
+
+
+def _add_finder(finder: _AppFinder) -> None:
     place = next((k for k, found in enumerate(sys.meta_path) if found is importlib.machinery.PathFinder), 0)
     sys.meta_path.insert(place, finder)
     # For processes that the author's code spawns: they inherit sys.path, but not the finder.
     sys.path.extend((*finder.folders, *finder.project))
     importlib.invalidate_caches()
-    return finder
 
 
-def unload() -> None:
-    """Forget all loaded modules."""
-    for finder in [found for found in sys.meta_path if isinstance(found, _AppFinder)]:
+class DetachedModules(NamedTuple):
+    """The modules of an app that can't be imported at present, although their code may run."""
+
+    finders: Sequence[_AppFinder]
+    modules: Mapping[str, ModuleType]
+
+
+def detach() -> DetachedModules:
+    """Forget all loaded modules. Returns them, for `attach`."""
+    finders = [found for found in sys.meta_path if isinstance(found, _AppFinder)]
+    modules = {}
+    for finder in finders:
         sys.meta_path.remove(finder)
         for folder in (*finder.folders, *finder.project):
             if folder in sys.path:
                 del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
         for name, file in finder.found.items():
             if name in sys.modules and _get_origin(sys.modules[name]) == file:
-                del sys.modules[name]
+                modules[name] = sys.modules.pop(name)
+    return DetachedModules(finders, modules)
+
+
+def attach(detached: DetachedModules) -> None:
+    """Have these modules imported, in place of those that are loaded."""
+    detach()
+    sys.modules.update(detached.modules)
+    for finder in detached.finders:
+        _add_finder(finder)
 
 
 def _get_origin(module: ModuleType) -> str | None:

@@ -55,14 +55,14 @@ def _wrap(
     if inspect.iscoroutinefunction(original):
 
         @wraps(original)
-        async def call(input: Raw, context: ActivityContext) -> Any:
-            arguments = binding.bind(input, context)
+        async def call(input: Raw, context: ActivityContext, **resources: Any) -> Any:
+            arguments = binding.bind(input, context) | resources
             return binding.wrap_result(arguments, await original(**arguments))
     else:
 
         @wraps(original)
-        def call(input: Raw, context: ActivityContext) -> Any:
-            arguments = binding.bind(input, context)
+        def call(input: Raw, context: ActivityContext, **resources: Any) -> Any:
+            arguments = binding.bind(input, context) | resources
             return binding.wrap_result(arguments, original(**arguments))
 
     vars(call)["__signature__"] = _SIGNATURE
@@ -79,6 +79,8 @@ class _ActivityBinding:
         self._function = function
         self._clients = clients
         self._parameters = parameters = _get_parameters(original)
+        for name in function.dependencies:
+            parameters.pop(name, None)
         self._input_parameter = self._find_input_parameter()
         annotation = _get_annotation(parameters.get(self._input_parameter or ""))
         self._decode = _decode_leniently if function.is_azure else decode

@@ -18,7 +18,7 @@ from durablecli.bindings import (
     parse_auth_level,
 )
 from durablecli.entities.class_methods import check_entity
-from durablecli.replay.function_marks import get_mark, set_mark
+from durablecli.replay.function_marks import INPUT_TYPE_ATTRIBUTE, get_mark, set_mark
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,8 +100,15 @@ class Blueprint(FunctionCollection):
     def orchestration_trigger(
         self, context_name: str, orchestration: str | None = None, input_type: Any = None
     ) -> Callable[[F], F]:
-        """Declare an orchestrator; `orchestration` overrides its name."""
-        return self._make_decorator("orchestrationTrigger", context_name, orchestration=orchestration)
+        """Declare an orchestrator; `orchestration` overrides its name, and `get_input` gives an `input_type`."""
+        decorate = self._make_decorator("orchestrationTrigger", context_name, orchestration=orchestration)
+
+        def mark(function: F) -> F:
+            if input_type is not None:
+                setattr(function, INPUT_TYPE_ATTRIBUTE, input_type)
+            return decorate(function)
+
+        return mark
 
     def activity_trigger(self, input_name: str, activity: str | None = None) -> Callable[[F], F]:
         """Declare an activity; `activity` overrides its name."""
@@ -115,6 +122,14 @@ class Blueprint(FunctionCollection):
             return self._add_binding(function, "entityTrigger", context_name, {"entityName": entity_name})
 
         return mark
+
+    def configure_scheduled_tasks(self) -> None:
+        """Add what runs the schedules of `durabletask.scheduled.ScheduledTaskClient`."""
+        from durabletask.scheduled.orchestrator import execute_schedule_operation_orchestrator
+        from durabletask.scheduled.schedule_entity import ENTITY_NAME, Schedule
+
+        self.entity_trigger("context", ENTITY_NAME)(Schedule)
+        self.orchestration_trigger("context")(execute_schedule_operation_orchestrator)
 
     def durable_client_input(
         self, client_name: str, task_hub: str | None = None, connection_name: str | None = None
@@ -237,8 +252,9 @@ class Blueprint(FunctionCollection):
 
     def _update_mark(self, function: F, bindings: FunctionBindings) -> F:
         mark = get_mark(function)
-        executor, limit = (mark.executor, mark.max_concurrency) if mark else (None, None)
-        return set_mark(function, bindings.mark._replace(executor=executor, max_concurrency=limit))
+        if mark is None:
+            return set_mark(function, bindings.mark)
+        return set_mark(function, bindings.mark._replace(executor=mark.executor, options=mark.options))
 
 
 class DFApp(Blueprint):

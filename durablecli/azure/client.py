@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from durablecli.azure.client_binding import ClientBinding, HttpManagementMixin, RequestLike, parse_binding
+from durablecli.azure.client_results import (
+    make_clean_result,
+    make_entity,
+    make_page,
+    make_purge_result,
+    make_start,
+    make_state,
+    read_history,
+    terminate_with_output,
+    to_status_names,
+)
 from durablecli.azure.durabletask_types import (
     CleanEntityStorageResult,
     EntityMetadata,
@@ -25,6 +35,7 @@ from durablecli.azure.durabletask_types import (
     PurgeInstancesResult,
 )
 from durablecli.azure.http_types import HttpResponse
+from durablecli.azure.sdk_style import uses_sdk
 from durablecli.azure.status_poller import CompletionPoller, StatusPoller, has_ended, has_started, wait_async, wait_sync
 from durablecli.client import (
     Client,
@@ -35,13 +46,11 @@ from durablecli.client import (
     Query,
 )
 from durablecli.client.async_client import as_coroutine
-from durablecli.errors import NotFound, UsageError, WrongState
+from durablecli.errors import NotFound, WrongState
 from durablecli.management_links import ManagementEndpoint
-from durablecli.model.entity_id import EntityId
+from durablecli.model.entity_id import EntityId, to_entity_id
 from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus
 from durablecli.model.time_range import TimeRange
-
-_log = logging.getLogger("durablecli.client")
 
 
 class SyncDurableFunctionsClient(Client, HttpManagementMixin):
@@ -99,18 +108,17 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         reason: str = "",
         task_hub_name: str | None = None,
         connection_name: str | None = None,
+        **scope: Any,
     ) -> None:
         """Retry the failed work of a failed instance. Raises NotFound, and WrongState unless it has failed."""
-        with _translate_errors(
-            missing=f"No instance with ID {instance_id} found.",
-            ended="The rewind operation is only supported on failed orchestration instances.",
-        ):
-            super().rewind(instance_id, reason)
+        ended = "The rewind operation is only supported on failed orchestration instances."
+        with _translate_errors(missing=f"No instance with ID {instance_id} found.", ended=ended):
+            super().rewind(instance_id, reason, **scope)
 
-    def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
+    def restart(self, instance_id: str, restart_with_new_instance_id: bool = True, **options: Any) -> str:
         """Start an instance again with its input, and return its instance id. Raises NotFound."""
         with _translate_errors(missing=f"No instance with ID '{instance_id}' found."):
-            return super().restart(instance_id, restart_with_new_instance_id)
+            return super().restart(instance_id, restart_with_new_instance_id, **options)
 
     def purge_instance_history_by(
         self,
@@ -132,19 +140,28 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
 
     def signal_entity(
         self,
-        entityId: EntityId | str,  # noqa: N803  Azure's name
-        operation_name: str,
+        entityId: EntityId | str | None = None,  # noqa: N803  Azure's name
+        operation_name: str = "",
         operation_input: Any = None,
-        task_hub_name: str | None = None,
+        task_hub_name: str | datetime | None = None,
         connection_name: str | None = None,
         *,
+        entity_instance_id: EntityId | str | None = None,
         input: Any = None,
         at: datetime | timedelta | None = None,
         signal_time: datetime | timedelta | None = None,
     ) -> None:
-        """Send a one-way operation, which runs no earlier than `signal_time`. `input` equals `operation_input`."""
+        """Send a one-way operation, which runs no earlier than `signal_time`.
+
+        `input` equals `operation_input`, and `entity_instance_id` `entityId`. A time as fourth argument is the
+        `signal_time`, as in the newer SDK.
+        """
+        entity = entity_instance_id if entityId is None else entityId
+        if entity is None:
+            raise TypeError("signal_entity needs the id of an entity")
         value = input if operation_input is None else operation_input
-        super().signal_entity(entityId, operation_name, value, at=at, signal_time=signal_time)
+        time = task_hub_name if isinstance(task_hub_name, datetime) else signal_time
+        super().signal_entity(to_entity_id(entity), operation_name, value, at=at, signal_time=time)
 
     def wait_for_completion_or_create_check_status_response(
         self,
@@ -182,20 +199,22 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         tags: dict[str, str] | None = None,
         version: str | None = None,
     ) -> str:
-        """Start an orchestration, no earlier than `start_at`, and return its instance id. Tags are ignored."""
-        if reuse_id_policy is not None:
-            raise UsageError("reuse_id_policy is not supported; use the if_exists parameter of start_new")
-        if tags:
-            _log.warning("ignored tags, which are not stored: %s", ", ".join(tags))
-        return self.start_new(orchestrator, instance_id, input, version, start_at=start_at)
+        """Start an orchestration, no earlier than `start_at`, and return its instance id."""
+        if reuse_id_policy is None:
+            return self.start_new(orchestrator, instance_id, input, version, start_at=start_at, tags=tags)
+        name = self._resolve_function_name(orchestrator)
+        start = make_start(reuse_id_policy, name, instance_id, input, version, start_at, tags)
+        return self.post_start(start)
 
     def get_orchestration_state(self, instance_id: str, *, fetch_payloads: bool = True) -> OrchestrationState | None:
         """The state of an instance; None if it doesn't exist."""
-        return OrchestrationState.from_status(self.get_status(instance_id), fetch_payloads)
+        return make_state(self, self.get_status(instance_id), fetch_payloads)
 
-    def get_orchestration_history(self, instance_id: str) -> list[dict[str, Any]]:
-        """The history in the form of the management API; raises NotFound."""
-        return self.project_history(instance_id)
+    def get_orchestration_history(
+        self, instance_id: str, *, execution_id: str | None = None, for_work_item_processing: bool = False
+    ) -> list[dict[str, Any]]:
+        """The history of the last execution in the form of the management API; raises NotFound."""
+        return read_history(self, instance_id)
 
     def list_instance_ids(
         self,
@@ -206,19 +225,24 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         continuation_token: str | None = None,
     ) -> Page[str]:
         """A page of ids of ended instances. Their completion is the time of their last update."""
-        statuses = _to_status_names(runtime_status) or tuple(sorted(ENDED_STATUSES))
+        statuses = to_status_names(runtime_status) or tuple(sorted(ENDED_STATUSES))
         query = Query(status=statuses, sort="updated", limit=page_size or 100, cursor=continuation_token)
         page = self.page(query)
         completed = TimeRange.checked(completed_time_from, completed_time_to)
-        return Page([row.id for row in page.rows if completed.contains(row.updated)], page.cursor)
+        return make_page([row.id for row in page.rows if completed.contains(row.updated)], page.cursor)
 
     def get_all_orchestration_states(
         self, orchestration_query: OrchestrationQuery | None = None
     ) -> list[OrchestrationState]:
         """The states of all instances that match."""
         wanted = orchestration_query or OrchestrationQuery()
-        statuses = self.get_status_by(wanted.created_time_from, wanted.created_time_to, wanted.runtime_status)
-        states = (OrchestrationState.from_status(status, wanted.fetch_inputs_and_outputs) for status in statuses)
+        statuses = self.get_status_by(
+            wanted.created_time_from,
+            wanted.created_time_to,
+            to_status_names(wanted.runtime_status) or None,
+            wanted.instance_id_prefix,
+        )
+        states = (make_state(self, status, wanted.fetch_inputs_and_outputs) for status in statuses)
         return [state for state in states if state is not None][: wanted.max_instance_count]
 
     def wait_for_orchestration_start(
@@ -239,20 +263,23 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
 
     def terminate_orchestration(self, instance_id: str, *, output: Any = None, recursive: bool = True) -> None:
         """Terminate an instance with this output."""
+        if uses_sdk():
+            terminate_with_output(self, instance_id, output, recursive)
+            return
         reason = output if isinstance(output, str) else "" if output is None else json.dumps(output)
         self.terminate(instance_id, reason, recursive=recursive)
 
-    def suspend_orchestration(self, instance_id: str, *, reason: str = "") -> None:
+    def suspend_orchestration(self, instance_id: str, *, reason: str | None = "") -> None:
         """Pause an instance."""
-        self.suspend(instance_id, reason)
+        self.suspend(instance_id, reason or "")
 
-    def resume_orchestration(self, instance_id: str, *, reason: str = "") -> None:
+    def resume_orchestration(self, instance_id: str, *, reason: str | None = "") -> None:
         """Resume a suspended instance."""
-        self.resume(instance_id, reason)
+        self.resume(instance_id, reason or "")
 
-    def rewind_orchestration(self, instance_id: str, *, reason: str = "") -> None:
+    def rewind_orchestration(self, instance_id: str, *, reason: str | None = "") -> None:
         """Retry the failed work of a failed instance."""
-        self.rewind(instance_id, reason)
+        self.rewind(instance_id, reason or "")
 
     def restart_orchestration(self, instance_id: str, *, restart_with_new_instance_id: bool = False) -> str:
         """Start an instance again with its input, by default under its own id."""
@@ -260,7 +287,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
 
     def purge_orchestration(self, instance_id: str, recursive: bool = True) -> PurgeInstancesResult:
         """Purge an ended instance and its ended children."""
-        return PurgeInstancesResult(self.purge_instance_history(instance_id).instances_deleted)
+        return make_purge_result(self.purge_instance_history(instance_id).instances_deleted)
 
     def purge_orchestrations_by(
         self,
@@ -268,21 +295,23 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         created_time_to: datetime | None = None,
         runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
         recursive: bool = False,
+        timeout: timedelta | None = None,
     ) -> PurgeInstancesResult:
         """Purge the ended instances that match."""
-        result = super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
-        return PurgeInstancesResult(result.instances_deleted)
+        statuses = to_status_names(runtime_status) or None
+        count = super().purge_instance_history_by(created_time_from, created_time_to, statuses).instances_deleted
+        return make_purge_result(count)
 
     def get_entity(self, entity_instance_id: EntityId | str, include_state: bool = True) -> EntityMetadata | None:
         """The state of an entity; None if it has never received an operation."""
-        return EntityMetadata.from_status(self.entity(entity_instance_id), include_state)
+        return make_entity(self.entity(to_entity_id(entity_instance_id)), include_state)
 
     def get_all_entities(self, entity_query: EntityQuery | None = None) -> list[EntityMetadata]:
         """The states of all entities that match."""
         wanted = entity_query or EntityQuery()
         statuses = () if wanted.include_transient else ("Exists",)
         ids = self.iter_entity_ids(Query(prefix=wanted.instance_id_starts_with or "", status=statuses))
-        entities = (EntityMetadata.from_status(self.entity(id), wanted.include_state) for id in ids)
+        entities = (make_entity(self.entity(id), wanted.include_state) for id in ids)
         modified = TimeRange.checked(wanted.last_modified_from, wanted.last_modified_to)
         return [entity for entity in entities if entity is not None and modified.contains(entity.last_modified)]
 
@@ -290,7 +319,8 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         self, remove_empty_entities: bool = True, release_orphaned_locks: bool = True
     ) -> CleanEntityStorageResult:
         """Delete the logs of entities that have no state and that nothing needs."""
-        return CleanEntityStorageResult(self.purge_entities().instances_deleted if remove_empty_entities else 0)
+        count = self.purge_entities().instances_deleted if remove_empty_entities else 0
+        return make_clean_result(count)
 
 
 # The async client.
@@ -316,6 +346,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
 
     raise_event = as_coroutine(_Sync.raise_event)
     rewind = as_coroutine(_Sync.rewind)
+    restart = as_coroutine(_Sync.restart)
     purge_instance_history_by = as_coroutine(_Sync.purge_instance_history_by)
     read_entity_state = as_coroutine(_Sync.read_entity_state)
     signal_entity = as_coroutine(_Sync.signal_entity)
@@ -336,7 +367,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
     get_all_entities = as_coroutine(_Sync.get_all_entities)
     clean_entity_storage = as_coroutine(_Sync.clean_entity_storage)
 
-    async def wait(
+    async def _wait_for_status(
         self,
         instance_id: str,
         timeout: timedelta | float | None = None,  # noqa: ASYNC109 - the sync client's name
@@ -416,7 +447,3 @@ def _translate_errors(*, missing: str, ended: str | None = "") -> Iterator[None]
         if not ended:
             raise
         raise WrongState(ended) from None
-
-
-def _to_status_names(statuses: Iterable[OrchestrationRuntimeStatus | str] | None) -> tuple[str, ...]:
-    return tuple(each.value if isinstance(each, OrchestrationRuntimeStatus) else each for each in statuses or ())

@@ -30,6 +30,7 @@ class OrchestrationQuery:
     runtime_status: list[OrchestrationRuntimeStatus] | None = None
     max_instance_count: int | None = None
     fetch_inputs_and_outputs: bool = False
+    instance_id_prefix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class OrchestrationState:
             status.last_updated_time,
             _to_json_text(status.shown_input) if payloads else None,
             _to_json_text(status.shown_output) if payloads and not failed else None,
-            _to_json_text(status.raw_custom_status) if payloads else None,
+            _to_json_text(status.shown_custom_status) if payloads else None,
             FailureDetails(str(status.output)) if failed else None,
         )
 
@@ -154,7 +155,7 @@ class EntityMetadata:
             len(status.queued),
             status.locked_by.instance if status.locked_by else None,
             state,
-            _to_json_text(status.raw_state) if state else None,
+            _to_json_text(status.shown_state) if state else None,
         )
 
     def get_state(self, intended_type: type[T] | None = None) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, get_origin
 from durablecli.azure.functions import CloudOnly, Out
 from durablecli.bindings import RETURN_BINDING
 from durablecli.errors import BindingUnavailable
-from durablecli.model.events import BindingOutput
+from durablecli.model.binding_output import BindingOutput
 from durablecli.model.payloads import encode
 from durablecli.registry import Function
 

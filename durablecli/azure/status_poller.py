@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from durablecli.azure.client_binding import JSON_TYPE, HttpManagementMixin, RequestLike
+from durablecli.azure.client_results import make_state
 from durablecli.azure.durabletask_types import OrchestrationState
 from durablecli.azure.http_types import HttpResponse
 from durablecli.client import Client, DurableOrchestrationStatus
@@ -74,7 +75,7 @@ class StatusPoller:
         """The state at the last poll; raises TimeoutError if the predicate didn't hold."""
         if self.status and not self.satisfied:
             raise TimeoutError(f"Timed-out waiting for the orchestration {self.status.instance_id}")
-        return OrchestrationState.from_status(self.status, fetch_payloads)
+        return make_state(self._client, self.status, fetch_payloads)
 
 
 class CompletionPoller(StatusPoller):

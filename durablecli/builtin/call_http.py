@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from durablecli.current_trace import read_current_trace
 from durablecli.limits import MAX_RESPONSE_BYTES
 from durablecli.model.http_messages import (
     HTTP_ACTIVITY,
@@ -141,8 +142,10 @@ def _clamp(wait: timedelta) -> timedelta:
 # ── the activity ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def send_request(request: DurableHttpRequest, limit: timedelta = DEFAULT_TIMEOUT) -> DurableHttpResponse:
-    """Send one request and return its response, whatever the status; redirects are followed.
+async def send_request(
+    request: DurableHttpRequest, limit: timedelta = DEFAULT_TIMEOUT, *, follow_redirects: bool = True
+) -> DurableHttpResponse:
+    """Send one request and return its response, whatever the status; redirects are followed if that is wanted.
 
     Raises TimeoutError after `limit`, ConnectionRefusedError or another ConnectionError if there is no response, and
     ValueError for a response of more than 16 MiB.
@@ -153,7 +156,7 @@ async def send_request(request: DurableHttpRequest, limit: timedelta = DEFAULT_T
 
     try:
         async with asyncio.timeout(limit.total_seconds()):
-            return await _exchange(request)
+            return await _exchange(request, follow_redirects=follow_redirects)
     except TimeoutError:
         raise TimeoutError(f"{request.label}: no response within {limit.total_seconds():g} s") from None
     except httpx.InvalidURL as error:
@@ -162,12 +165,12 @@ async def send_request(request: DurableHttpRequest, limit: timedelta = DEFAULT_T
         raise _to_connection_error(request, error) from None
 
 
-async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
+async def _exchange(request: DurableHttpRequest, *, follow_redirects: bool) -> DurableHttpResponse:
     import asyncio
 
     import httpx
 
-    headers = {"User-Agent": "durablecli", **_resolve_secrets(request.headers)}
+    headers = {**_make_trace_headers(request.headers), "User-Agent": "durablecli", **_resolve_secrets(request.headers)}
     if request.token_source is not None:
         headers["Authorization"] = f"Bearer {await asyncio.to_thread(_get_token, request.token_source.resource)}"
     content = None if request.content is None else request.content.encode()
@@ -178,12 +181,20 @@ async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
         for _ in range(_MAX_REDIRECTS):
             response = await client.send(sent, stream=True)
             try:
-                if response.next_request is None:
+                if response.next_request is None or not follow_redirects:
                     return await _read_response(response)
             finally:
                 await response.aclose()
             sent = _check_redirect(request, sent, response.next_request)
     raise ConnectionError(f"{request.label}: more than {_MAX_REDIRECTS} redirects")
+
+
+def _make_trace_headers(given: HttpHeaders) -> dict[str, str]:
+    """The headers that continue the trace of the activity, if it has one and the author gives no other."""
+    current = read_current_trace()
+    if current is None or "traceparent" in given:
+        return {}
+    return {"traceparent": current.traceparent, **({"tracestate": current.tracestate} if current.tracestate else {})}
 
 
 def _resolve_secrets(headers: HttpHeaders) -> dict[str, str]:

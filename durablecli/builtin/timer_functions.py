@@ -19,7 +19,6 @@ from durablecli.azure import output_bindings
 from durablecli.azure.functions import TimerRequest
 from durablecli.azure.invocation import ClientProvider, bind_arguments
 from durablecli.bindings import TimerTrigger
-from durablecli.builtin.schedules import parse_schedule
 from durablecli.builtin.timer_starts import (
     SCHEDULE_EVENT,
     TIMER_ORCHESTRATOR,
@@ -31,6 +30,7 @@ from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.registry import Function, Registry
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.function_marks import FunctionMark, set_mark
+from durablecli.scheduling.expressions import parse_schedule
 
 _PAST_DUE_AFTER = timedelta(seconds=1)
 _log = logging.getLogger("durablecli.timer")

@@ -10,10 +10,10 @@ import msgspec
 
 from durablecli.apps.host_json import expand_settings
 from durablecli.bindings import TimerTrigger
-from durablecli.builtin.schedules import parse_schedule
 from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
 from durablecli.registry import Function, Registry
+from durablecli.scheduling.expressions import parse_schedule
 from durablecli.store.hub import Hub, use_index
 from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.message_files import BATCH

@@ -11,11 +11,14 @@ from durablecli.cli.lazy_group import LazyGroup
 from durablecli.cli.options import format_exit_codes
 
 VERBS = {
+    "init": "Start a project: a workflow, its test, and the settings.",
     "start": "Start an orchestration; no daemon needed.",
     "run": "Run an orchestration to its end and print its output.",
     "run-daemon": "Run the engine in the foreground.",
+    "dev": "Run the engine with the dashboard, and reload changed code.",
     "status": "Show an instance's status and what it is waiting for.",
     "history": "Show the history of an instance.",
+    "logs": "Show what an instance has printed and logged.",
     "list": "List instances.",
     "wait": "Wait until instances have ended.",
     "raise-event": "Send an external event to an instance.",
@@ -23,9 +26,11 @@ VERBS = {
     "suspend": "Pause instances.",
     "resume": "Resume suspended instances.",
     "rewind": "Retry the failed work of failed instances.",
-    "restart": "Start instances again with the same input.",
+    "restart": "Start instances again, with the same or another input.",
+    "fork": "Continue a copy of an instance from an earlier record.",
     "purge": "Delete instances and their histories.",
     "entity": "Signal, show, list, delete and purge entities.",
+    "schedule": "List, pause, resume and trigger schedules.",
     "functions": "List the loaded functions and where they are defined.",
     "doctor": "Check the files of the hub and repair them.",
     "completion": "Print a shell completion script.",
@@ -48,8 +53,8 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool)
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=format_exit_codes(
         "0 done", "1 findings or internal error", "2 usage error", "3 not found", "4 conflict", "5 wrong status",
-        "6 outcome Failed", "7 outcome Terminated", "8 timeout", "65 damaged or newer hub", "74 storage error",
-        "75 hub locked", "77 no permission", "78 configuration error", "130 Ctrl-C",
+        "6 outcome Failed", "7 outcome Terminated", "8 timeout", "65 damaged or newer hub", "69 engine out of reach",
+        "74 storage error", "75 hub locked", "77 no permission", "78 configuration error", "130 Ctrl-C",
     ),
 )  # fmt: skip
 @click.option(

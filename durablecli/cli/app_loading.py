@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from durablecli.cli.output import echo_error
+from durablecli.errors import DurableError
 
 if TYPE_CHECKING:  # only named: most verbs load no code
     from durablecli.apps.modules import LoadedApp
@@ -34,3 +35,12 @@ def print_load_warnings(loaded: LoadedApp) -> None:
 
     for line in load_warnings(loaded):
         echo_error(line)
+
+
+def print_code_notice(state_dir: str) -> None:
+    """Print a line if the running daemon of a hub has other code than the files of the app have now."""
+    from durablecli.client import Client, code_notice
+
+    with suppress(DurableError, OSError):
+        if (notice := code_notice(Client(state_dir).work_report())) is not None:
+            echo_error(notice)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from durablecli.cli.output import Output, echo, echo_error
-from durablecli.client import Client, MessageItem, Poller
+from durablecli.client import HubClient, MessageItem, Poller
 from durablecli.errors import DurableError, NotFound
 from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import is_entity_id
@@ -32,7 +32,7 @@ def for_each(items: Iterable[T], action: Callable[[T], int | None]) -> int:
 
 
 def submit_and_report(
-    client: Client,
+    client: HubClient,
     output: Output,
     kind: str,
     items: list[MessageItem],
@@ -40,14 +40,15 @@ def submit_and_report(
     *,
     why_queued: Callable[[str], str] = lambda id: "",
     may_be_gone: bool = False,
+    further_fields: Callable[[str], dict[str, int]] = lambda id: {},
 ) -> int:
     """Post one verb for several instances or entities and print the result of each; return the highest exit code.
 
     `why_queued` returns why an accepted request isn't done yet; empty if it is. With `may_be_gone`, one that no longer
-    exists counts as done.
+    exists counts as done. `further_fields` are added to a result that isn't read by people.
     """
     code = 0
-    results: list[dict[str, str]] = []
+    results: list[dict[str, str | int]] = []
     for at in range(0, len(items), MAX_ITEMS_PER_MESSAGE):
         if at and sys.stderr.isatty():
             echo(f"{kind}: {at:,} of {len(items):,}")
@@ -59,7 +60,7 @@ def submit_and_report(
                 code = max(code, error.exit_code)
                 continue
             word, reason = _await_acceptance(client, id, kind, poller, why_queued)
-            results.append({"entityId" if is_entity_id(id) else "instanceId": id, kind: word})
+            results.append({"entityId" if is_entity_id(id) else "instanceId": id, kind: word, **further_fields(id)})
             if output.is_human_readable:
                 output.print_line(f"{id}  {f'{kind} {word}, {reason}' if reason else done_text}")
     if not output.is_human_readable:
@@ -68,7 +69,7 @@ def submit_and_report(
 
 
 def _await_acceptance(
-    client: Client, id: str, kind: str, poller: Poller, why_queued: Callable[[str], str]
+    client: HubClient, id: str, kind: str, poller: Poller, why_queued: Callable[[str], str]
 ) -> tuple[str, str]:
     """Return the state of a request in one word, and why it isn't done yet."""
     if not _wait_until_accepted(client, id, kind, poller):
@@ -77,7 +78,7 @@ def _await_acceptance(
     return ("queued", reason) if reason else ("done", "")
 
 
-def _wait_until_accepted(client: Client, id: str, kind: str, poller: Poller) -> bool:
+def _wait_until_accepted(client: HubClient, id: str, kind: str, poller: Poller) -> bool:
     """Wait a moment for a running engine to accept the message; return whether it has."""
     while client.is_requested(id, kind):
         if poller.is_expired() or not client.engine().alive:

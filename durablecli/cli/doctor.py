@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.options import common_options, format_exit_codes, open_client
+from durablecli.cli.clients import open_local_client
+from durablecli.cli.options import format_exit_codes, local_options
 from durablecli.cli.output import Output
 from durablecli.plurals import format_count
 
@@ -21,10 +22,10 @@ from durablecli.plurals import format_count
     is_flag=True,
     help="Repair problems (the engine must be stopped). Removed data is kept in damaged/.",
 )
-@common_options
+@local_options
 def command(with_repair: bool, state_dir: str | None, output_format: str | None) -> int:
     """Check every file of the hub. Nothing is changed without --repair."""
-    client, output = open_client(state_dir), Output(output_format)
+    client, output = open_local_client(state_dir), Output(output_format)
     report = client.repair() if with_repair else client.check()
     if not output.is_human_readable:
         output.print_value({"findings": report.findings, "notes": report.notes, "mended": report.repaired})

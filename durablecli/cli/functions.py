@@ -1,21 +1,29 @@
-"""`durable functions`: lists the loaded functions with signatures and locations, and what could not be loaded."""
+"""`durable functions`: lists the loaded functions with signatures and locations, and what could not be loaded. While an
+engine serves remote code, also the functions that its connected workers name."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
-from durablecli.cli.app_loading import load_app, print_load_warnings
-from durablecli.cli.options import app_option, format_exit_codes, load_settings, output_option
-from durablecli.cli.output import Output, echo_error
+from durablecli.cli.app_loading import load_app, print_code_notice, print_load_warnings
+from durablecli.cli.clients import load_settings
+from durablecli.cli.options import app_option, format_exit_codes, output_option
+from durablecli.cli.output import Output, echo, echo_error
+from durablecli.errors import DurableError
 
 if TYPE_CHECKING:
     from durablecli.apps.modules import LoadedApp
+    from durablecli.client import RemoteFunction, RemoteWorkers
+    from durablecli.config import Config
     from durablecli.registry import Function
 
+_PLURALS = {"orchestrator": "orchestrators", "activity": "activities", "entity": "entities"}
 HEADER = ("NAME", "KIND", "SIGNATURE", "WHERE")
 
 
@@ -25,24 +33,72 @@ HEADER = ("NAME", "KIND", "SIGNATURE", "WHERE")
 @app_option
 @output_option
 def command(app: tuple[str, ...], output_format: str | None) -> int:
-    """List the loaded functions, and the modules that could not be loaded."""
+    """List the loaded functions, and the modules that could not be loaded.
+
+    While a daemon serves remote code, the functions that its connected workers name are listed too.
+    """
     from durablecli.apps.load_warnings import no_function_error
 
     config = load_settings(app=app)
-    loaded = load_app(config)
+    loaded, workers = load_app(config), _read_workers(config)
     output = Output(output_format)
     if output.is_human_readable:
         rows = [row for one in loaded.registry for row in _format_rows(one, config.http.route_prefix)]
+        rows += [] if workers is None else map(_format_remote, workers.functions())
         if rows:
             output.print_table(HEADER, rows, elastic=2)
     else:
-        output.print_value(_to_dict(loaded))
+        output.print_value(_to_dict(loaded) | ({} if workers is None else _workers_to_dict(workers)))
     print_load_warnings(loaded)
-    if len(loaded.registry):
+    if config.engine is None:
+        print_code_notice(config.state_dir)
+    if workers is not None:
+        _print_workers(workers)
+    if len(loaded.registry) or workers is not None:
         return 0
     error = no_function_error(config)
     echo_error(str(error))
     return error.exit_code
+
+
+def _read_workers(config: Config) -> RemoteWorkers | None:
+    """Return the workers that are connected to the running engine of the hub; None if it has none or can't be read."""
+    from durablecli.client import Client
+
+    if config.engine is not None:
+        return None
+    with suppress(DurableError, OSError):
+        return Client(config.state_dir).workers()
+    return None
+
+
+def _print_workers(workers: RemoteWorkers) -> None:
+    """Print a note beside the list of functions: that no worker is connected, or which of them run any function."""
+    from durablecli.client import unnamed_kinds
+
+    if not workers.workers:
+        echo("no worker is connected; functions that aren't loaded here wait for one")
+    for each in workers.workers:
+        if kinds := unnamed_kinds(each):
+            echo(f"worker {each.label} runs {', '.join(_PLURALS[kind] for kind in kinds)} of any name")
+
+
+def _format_remote(one: RemoteFunction) -> tuple[str, str, str, str]:
+    versions = f"version {', '.join(each or '(none)' for each in one.versions)}" if one.versions else ""
+    return one.name, one.kind, versions, f"remote, worker {', '.join(one.workers)}"
+
+
+def _workers_to_dict(workers: RemoteWorkers) -> dict[str, object]:
+    return {
+        "remote": [
+            {"name": one.name, "kind": one.kind, "versions": one.versions, "workers": one.workers}
+            for one in workers.functions()
+        ],
+        "workers": [
+            {"label": each.label, "since": each.since, "inFlight": Counter(work.kind for work in each.work)}
+            for each in workers.workers
+        ],
+    }
 
 
 def _to_dict(loaded: LoadedApp) -> dict[str, object]:
@@ -61,6 +117,8 @@ def _function_to_dict(one: Function) -> dict[str, object]:
         "place": one.source_location,
         "module": one.module,
     }
+    if one.input_schema:
+        found["inputSchema"] = one.input_schema
     return found if one.trigger is None else found | {"trigger": one.trigger._asdict()}
 
 

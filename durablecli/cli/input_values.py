@@ -28,14 +28,17 @@ def read_value(text: str, source: str = "--input") -> Raw:
     return parse_yaml(data, path) if path.lower().endswith((".yaml", ".yml")) else parse_json(data, path)
 
 
-def read_batch(path: str) -> list[Raw]:
-    """Read one input per line of a JSON Lines file; empty lines are skipped."""
+def read_batch(path: str) -> dict[int, Raw]:
+    """Read one input per line of a JSON Lines file, by the number of its line; empty lines are skipped."""
     data = sys.stdin.buffer.read() if path == "-" else _read_file(path, BATCH_LIMIT)
     rows = [_strip_bom(line, path) for line in _strip_bom(data, path).split(b"\n")]
     lines = [(number, line) for number, line in enumerate(rows, 1) if line.strip()]
     if not lines:
         raise UsageError(f"{path} has no input; write one JSON value per line")
-    return [parse_json(_check_size(line, f"{path}, line {number}"), f"{path}, line {number}") for number, line in lines]
+    return {
+        number: parse_json(_check_size(line, f"{path}, line {number}"), f"{path}, line {number}")
+        for number, line in lines
+    }
 
 
 def parse_json(data: bytes, where: str) -> Raw:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import click
+from msgspec.structs import replace
 
-from durablecli.cli.listing import format_obstruction, hint_next_page, iter_payloads, paging_options
-from durablecli.cli.options import (
-    FunctionNameParam,
-    StatusesParam,
-    TimeParam,
-    common_options,
-    format_exit_codes,
-    open_client,
+from durablecli.cli.clients import HubChoice, open_client
+from durablecli.cli.instance_table import InstanceTable
+from durablecli.cli.listing import hint_next_page, paging_options, print_payloads
+from durablecli.cli.options import common_options, format_exit_codes, history_options, tag_option
+from durablecli.cli.output import Output, echo
+from durablecli.cli.param_types import FunctionNameParam, InstanceIdParam, PastTimeParam, StatusesParam
+from durablecli.cli.time_format import current_time
+from durablecli.client import HubClient, Query
+from durablecli.errors import UsageError
+from durablecli.plurals import format_count
+
+
+@click.command(
+    "list",
+    epilog=format_exit_codes("0 done", "2 usage error", "65 damaged hub", "69 engine unreachable", "77 no permission"),
 )
-from durablecli.cli.output import Output
-from durablecli.cli.time_format import format_time, format_time_or_date
-from durablecli.cli.wait_reasons import format_entities
-from durablecli.client import Query
-from durablecli.model.status import InstanceSummary, PendingWait
-
-HEADER = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
-
-
-@click.command("list", epilog=format_exit_codes("0 done", "2 usage error", "65 damaged hub", "77 no permission"))
 @click.option(
     "--name", type=FunctionNameParam("orchestrator"), metavar="FUNCTION", help="Only instances of this orchestrator."
 )
@@ -34,14 +31,37 @@ HEADER = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
     "--status", type=StatusesParam(), metavar="STATUS,...", help="Only these runtime statuses, comma-separated."
 )
 @click.option("--prefix", metavar="TEXT", help="Only ids that start with TEXT.")
-@click.option("--created-after", type=TimeParam(), metavar="TIME", help="Only those created at or after TIME.")
-@click.option("--created-before", type=TimeParam(), metavar="TIME", help="Only those created at or before TIME.")
+@click.option(
+    "--parent", type=InstanceIdParam(), metavar="ID", help="Only the sub-orchestrations that this instance has started."
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Also sub-orchestrations. Default: only what was started alone."
+)
+@click.option("--tree", is_flag=True, help="Show sub-orchestrations below the instance that has started them.")
+@tag_option("Only those with this tag; repeatable, and all must match.")
+@click.option(
+    "--created-after",
+    type=PastTimeParam(),
+    metavar="TIME|AGE",
+    help="Only those created at or after TIME, or within the last AGE, such as 1h.",
+)
+@click.option(
+    "--created-before",
+    type=PastTimeParam(),
+    metavar="TIME|AGE",
+    help="Only those created at or before TIME, or at least AGE ago.",
+)
 @paging_options
+@history_options
 @common_options
 def command(
     name: str | None,
     status: tuple[str, ...] | None,
     prefix: str | None,
+    parent: str | None,
+    everything: bool,
+    tree: bool,
+    tags: dict[str, str],
     created_after: datetime | None,
     created_before: datetime | None,
     sort: str,
@@ -49,43 +69,40 @@ def command(
     limit: int,
     cursor: str | None,
     only_count: bool,
-    state_dir: str | None,
+    full: bool,
+    utc: bool,
+    hub: HubChoice,
     output_format: str | None,
 ) -> None:
-    """List instances, newest first. Filters combine."""
-    client, output = open_client(state_dir), Output(output_format)
-    query = Query(name, status or (), prefix or "", created_after, created_before, None, sort, reverse, limit, cursor)
+    """List instances, newest first. Filters combine.
+
+    Sub-orchestrations are listed only with --all, --tree or --parent.
+
+    With --engine the order is the engine's, sub-orchestrations are listed too, and the filters are --status, --prefix,
+    --created-after and --created-before.
+    """
+    client, output = open_client(hub), Output(output_format)
+    if tree and (everything or only_count or not output.is_human_readable):
+        raise UsageError("--tree needs the table, and neither --all nor --count")
+    filters = (name, status or (), prefix or "", created_after, created_before, parent)
+    roots_only = not everything and parent is None
+    query = Query(*filters, sort, reverse, limit, cursor, tags=tags, roots_only=roots_only)
     if only_count:
         output.print_line(str(client.count(query)))
         return
     page = client.page(query)
     if output.is_human_readable:
-        time = partial(format_time_or_date, now=datetime.now(UTC)) if output.is_terminal else format_time
-        output.print_table(
-            HEADER, [_format_row(row, time) for row in page.rows], status_column=2, optional_columns=(4, 3)
-        )
+        table = InstanceTable(client, output, current_time(utc=utc), shows_errors=query.status == ("Failed",))
+        table.print_tree(page.rows) if tree else table.print_rows(page.rows)
     else:
-        output.print_values(iter_payloads(page, partial(client.get_status, show_input=False)))
+        print_payloads(output, page, partial(client.get_status, show_input=False), full=full)
     hint_next_page(page)
+    if query.roots_only and not page.rows and cursor is None:
+        _hint_children(client, query)
 
 
-def _format_row(row: InstanceSummary, time: Callable[[datetime], str]) -> Sequence[str]:
-    return row.id, row.name, row.status, time(row.created), time(row.updated), _format_waits(row)
-
-
-def _format_waits(row: InstanceSummary) -> str:
-    if obstruction := format_obstruction(row):
-        return obstruction
-    first = next((one for one in row.waiting if one.kind != "suspended"), None)
-    if first is None:
-        return ""
-    more = f" +{len(row.waiting) - 1}" if len(row.waiting) > 1 else ""
-    return f"{_format_wait(first)}{more}"
-
-
-def _format_wait(one: PendingWait) -> str:
-    if one.kind in ("timer", "start"):
-        return f"{one.kind} {format_time(one.fire_at)}" if one.fire_at else "a daemon"
-    if one.kind == "lock":
-        return f"lock of {format_entities(one.entities)}"
-    return f"{one.kind} {one.name or ''}" if one.entity is None else f"{one.name} of {one.entity}"
+def _hint_children(client: HubClient, query: Query) -> None:
+    """Say that sub-orchestrations match, if no other instance does."""
+    if found := client.count(replace(query, roots_only=False)):
+        counted = format_count(found, "sub-orchestration matches", "sub-orchestrations match")
+        echo(f"only {counted}; --all lists them")

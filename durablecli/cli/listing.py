@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
+from msgspec import Raw
 
-from durablecli.cli.output import echo
+from durablecli.cli.json_text import cut_text, decode_raw
+from durablecli.cli.output import Output, echo
 from durablecli.client import DurableOrchestrationStatus, EntityStatus, Page
 from durablecli.model.status import InstanceSummary
 
 F = TypeVar("F", bound=Callable[..., Any])
 ReadStatus = Callable[[str], DurableOrchestrationStatus | EntityStatus]
+_PAYLOAD_KEYS = ("output", "customStatus", "state")
+_MAX_PAYLOAD_LENGTH = 2_000
 SORT_KEYS = ("created", "updated", "name", "id", "status")
 
 
@@ -40,11 +44,32 @@ def hint_next_page(page: Page) -> None:
         echo(f"more: --cursor {page.cursor}")
 
 
-def iter_payloads(page: Page, read_status: ReadStatus) -> Iterator[dict[str, Any]]:
-    """Yield the payload of each row's status; a row that was purged since the page was read is left out."""
-    for row in page.rows:
-        if status := read_status(row.id):
-            yield status.payload()
+def print_payloads(output: Output, page: Page, read_status: ReadStatus, *, full: bool) -> None:
+    """Print the payload of each row's status; a row that was purged since the page was read is left out.
+
+    Unless `full`, of an output, custom status or state that is long only the beginning is printed, as a string.
+    """
+    was_cut = False
+
+    def payloads() -> Iterator[dict[str, Any]]:
+        nonlocal was_cut
+        for row in page.rows:
+            if status := read_status(row.id):
+                payload = status.payload()
+                was_cut |= not full and _cut_payloads(payload)
+                yield payload
+
+    output.print_values(payloads())
+    if was_cut:
+        echo("long payloads are cut; --full shows them whole")
+
+
+def _cut_payloads(payload: dict[str, Any]) -> bool:
+    """Replace the long values of a payload; return whether there were any."""
+    texts = {key: decode_raw(value) for key in _PAYLOAD_KEYS if isinstance(value := payload.get(key), Raw)}
+    long = {key: text for key, text in texts.items() if len(text) > _MAX_PAYLOAD_LENGTH}
+    payload |= {key: cut_text(text, _MAX_PAYLOAD_LENGTH) for key, text in long.items()}
+    return bool(long)
 
 
 def format_obstruction(row: InstanceSummary) -> str:

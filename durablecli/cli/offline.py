@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from durablecli.cli.options import load_settings
-from durablecli.client import Client, MessageItem, Receipt
+from durablecli.cli.clients import HubChoice, load_settings, open_client, refuse_engine
+from durablecli.client import Client, HubClient, MessageItem, Receipt
 
 
 class OfflineMailbox:
@@ -20,7 +20,22 @@ class OfflineMailbox:
         return execute_offline(self._state_dir, kind, items)
 
 
-def open_offline_client(state_dir: str | None) -> Client:
-    """Return a client whose terminate, suspend, resume, delete and purge need no daemon."""
-    root = state_dir or load_settings().state_dir
+def open_offline_client(hub: HubChoice) -> HubClient:
+    """Return a client whose terminate, suspend, resume and purge need no daemon if the hub is in files."""
+    if hub.state_dir and hub.engine is None:
+        return _open_folder(hub.state_dir)
+    config = hub.load_settings()
+    return _open_folder(config.state_dir) if config.engine is None else open_client(hub)
+
+
+def open_local_offline_client(state_dir: str | None) -> Client:
+    """Return a client of a hub in files, whose delete needs no daemon. Raises UsageError as `open_local_client`."""
+    if state_dir:
+        return _open_folder(state_dir)
+    config = load_settings()
+    refuse_engine(config)
+    return _open_folder(config.state_dir)
+
+
+def _open_folder(root: str) -> Client:
     return Client(root, OfflineMailbox(root))

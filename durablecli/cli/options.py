@@ -1,197 +1,36 @@
-"""The options that verbs share, and their types: times, durations, statuses, ids, function names."""
+"""The options that commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
-if TYPE_CHECKING:  # only named: a verb imports the client when it has parsed its arguments
-    from durablecli.client import Client, Mailbox, PublishedFunctions
-    from durablecli.config import Config
+from durablecli.cli.clients import HubChoice
+from durablecli.cli.param_types import AnyIdParam, EntityIdParam, InstanceIdParam
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "json", "jsonl", "yaml")
-STATUSES = ("Pending", "Running", "Suspended", "Completed", "Failed", "Terminated")
 
 
-class DurationParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """A duration: `90` (seconds), `10m`, `1h30m` or `30d`."""
+def tag_option(help: str) -> Callable[[F], F]:
+    """Add `--tag`, which may be given several times; the function receives them as one dict, `tags`."""
 
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+    def parse(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+        if not texts:
+            return {}
         from durablecli.errors import UsageError
-        from durablecli.parsing import parse_duration
+        from durablecli.parsing import parse_tags
 
-        if isinstance(value, timedelta):
-            return value
         try:
-            return parse_duration(value)
+            return parse_tags(texts)
         except UsageError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error), ctx, param) from None
 
-
-class TimeParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """An ISO 8601 date or time; UTC if it names no zone."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from durablecli.errors import UsageError
-        from durablecli.parsing import parse_time
-
-        if isinstance(value, datetime):
-            return value
-        try:
-            return parse_time(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-
-class StatusesParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Comma-separated runtime statuses, in upper or lower case."""
-
-    name = "statuses"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        known = {status.lower(): status for status in STATUSES}
-        words = [word.strip().lower() for word in value.split(",") if word.strip()]
-        wrong = next((word for word in words if word not in known), None)
-        if wrong is not None or not words:
-            self.fail(f"invalid status '{wrong or value}'; use {', '.join(STATUSES)}", param, ctx)
-        return tuple(known[word] for word in words)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        done, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(done + comma + word) for word in STATUSES if word.lower().startswith(last.lower())]
-
-
-class InstanceIdParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """An instance id; the shell completes the ids in the hub."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from durablecli.errors import UsageError
-        from durablecli.model.ids import check_instance_id
-
-        if (verb := _ENTITY_VERBS.get(ctx.info_name or "") if ctx else None) and _is_entity_id(value):
-            raise UsageError(f"{value} is an entity: use 'durable {verb}'")
-        try:
-            return check_instance_id(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from durablecli.client import Query
-        from durablecli.errors import DurableError
-
-        try:
-            page = open_client(ctx.params.get("state_dir")).page(Query(prefix=incomplete, limit=50))
-        except (DurableError, OSError):
-            return []  # completion must not print errors
-        return [CompletionItem(row.id, help=f"{row.name} {row.status}") for row in page.rows]
-
-
-class EntityIdParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """An entity id such as `@counter@a`; the shell completes the ids in the hub."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from durablecli.errors import UsageError
-        from durablecli.model.entity_id import to_entity_id
-
-        try:
-            return str(to_entity_id(value))
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from durablecli.client import Query
-        from durablecli.errors import DurableError
-
-        try:
-            page = open_client(ctx.params.get("state_dir")).list_entities(Query(prefix=incomplete, limit=50))
-        except (DurableError, OSError):
-            return []  # completion must not print errors
-        return [CompletionItem(row.id, help=row.status) for row in page.rows]
-
-
-class OperationNameParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """An operation of the entity named before it; the shell completes those of its class."""
-
-    name = "operation"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from durablecli.model.validation import check_name
-
-        return check_name(value, "an operation")
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from durablecli.model.entity_id import EntityId
-
-        published = _read_published(ctx)
-        operations = published and published.operations(EntityId.parse(ctx.params["entity"]).name)
-        return [CompletionItem(each) for each in operations or () if each.startswith(incomplete)]
-
-
-class FunctionNameParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """The name of a function of one kind; the shell completes those that the last engine had loaded."""
-
-    name = "function"
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        published = _read_published(ctx)
-        names = published.names(self.kind) if published else []
-        return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]
-
-
-def _read_published(ctx: click.Context) -> PublishedFunctions | None:
-    """Return the functions that the last engine had loaded; None if that can't be read."""
-    from durablecli.errors import DurableError
-
-    try:
-        return open_client(ctx.params.get("state_dir")).published()
-    except (DurableError, OSError):
-        return None
-
-
-class AnyIdParam(InstanceIdParam):
-    """An instance id or an entity id."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return (
-            EntityIdParam().convert(value, param, ctx) if _is_entity_id(value) else super().convert(value, param, ctx)
-        )
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        if incomplete.startswith("@"):
-            return EntityIdParam().shell_complete(ctx, param, incomplete)
-        return super().shell_complete(ctx, param, incomplete)
-
-
-_ENTITY_VERBS = {
-    "history": "entity history",
-    "purge": "entity purge",
-    "raise-event": "entity signal",
-    "terminate": "entity delete",
-} | dict.fromkeys(("wait", "suspend", "resume", "rewind", "restart"), "entity get")
-"""The verb for entities that corresponds to a verb for instances."""
-
-
-def _is_entity_id(value: object) -> bool:
-    return isinstance(value, str) and value[:1] == "@" and "@" in value[1:]
+    return click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", callback=parse, help=help)
 
 
 def format_exit_codes(*lines: str) -> str:
@@ -199,15 +38,37 @@ def format_exit_codes(*lines: str) -> str:
     return f"Exit codes: {'; '.join(lines)}."
 
 
-def common_options(function: F) -> F:
-    """Add `--state-dir` and `--output`."""
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--state-dir`, `--engine` and `--output`; the function receives the first two as one `hub`."""
+
+    @wraps(function)
+    def command(state_dir: str | None, engine: str | None, **options: Any) -> Any:
+        return function(hub=HubChoice(state_dir, engine), **options)
+
+    return state_dir_option(engine_option(output_option(command)))
+
+
+def local_options(function: F) -> F:
+    """Add `--state-dir` and `--output`, for commands that need a hub in files."""
     return state_dir_option(output_option(function))
 
 
+def history_options(function: F) -> F:
+    """Add `--full` and `--utc`."""
+    return full_option(utc_option(function))
+
+
+utc_option = click.option("--utc", is_flag=True, help="Show times in UTC. Default: in the local zone.")
+full_option = click.option("--full", is_flag=True, help="Show long payloads and messages whole.")
 state_dir_option = click.option(
     "--state-dir",
     metavar="DIR",
     help="Folder of the hub. Default: $DURABLE_STATE_DIR, else durable.yaml, else .state, here or in a parent folder.",
+)
+engine_option = click.option(
+    "--engine",
+    metavar="URL",
+    help="Another engine, which speaks the Durable Task protocol: dts://HOST:PORT[;HUB]. Default: durable.yaml.",
 )
 output_option = click.option(
     "-o",
@@ -222,9 +83,16 @@ app_option = click.option(
     metavar="TARGET",
     help="Folder, file or module with functions; repeatable. Default: durable.yaml, else workflows/.",
 )
+traceback_option = click.option(
+    "--traceback",
+    "with_traceback",
+    is_flag=True,
+    help="Show the traceback of a failure, without durablecli's own frames.",
+)
 id_argument = click.argument("instance", metavar="ID", type=InstanceIdParam())
 entity_argument = click.argument("entity", metavar="ID", type=EntityIdParam())
 entities_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=EntityIdParam())
+any_id_argument = click.argument("instance", metavar="ID", type=AnyIdParam())
 any_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=AnyIdParam())
 ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=InstanceIdParam())
 
@@ -239,30 +107,3 @@ def resolve_due_time(at: datetime | None, delay: timedelta | None) -> datetime |
         return at if delay is None else datetime.now(UTC) + delay
     except OverflowError:
         raise UsageError("--delay is too long: the time would be after the year 9999") from None
-
-
-def load_settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
-    """Load the settings: flags first, then the environment, durable.yaml, and the files of an Azure app."""
-    from durablecli.apps.settings import load_settings
-
-    overrides: dict[str, Any] = {}
-    if state_dir is not None:
-        overrides["state_dir"] = state_dir
-    if app:
-        overrides["app"] = list(app)
-    return load_settings(overrides)
-
-
-def open_client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names: bool = True) -> Client:
-    """Return a client of the hub that the flag, the environment or durable.yaml names."""
-    from durablecli.client import Client
-
-    root = state_dir or load_settings(state_dir).state_dir
-    return Client(root, mailbox, on_create=_report_created, check_names=check_names)
-
-
-def _report_created(root: str) -> None:
-    from durablecli.cli.output import echo
-
-    with suppress(OSError):  # if stderr can't be written, the verb still runs
-        echo(f"created the hub {root}")

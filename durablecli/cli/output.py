@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from durablecli.cli.escape import escape, escape_lines
+from durablecli.errors import DurableError
+from durablecli.escape import escape, escape_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +34,8 @@ STATUS_COLORS = {
 }
 
 
+_FIRST_SUMMARY_AFTER = 10.0
+_MAX_SUMMARY_INTERVAL = 60.0
 _COLUMN_GAP = 2
 _MIN_WIDTH = 11
 _MIN_ELASTIC_WIDTH = 9  # with it an id, a short name, a status and a date fit into 80 characters
@@ -42,6 +46,7 @@ class Output:
 
     def __init__(self, format: str | None = None) -> None:
         self.format = format or "table"
+        self._page: list[str] | None = None
         self.is_terminal = sys.stdout.isatty()
         self.has_colors = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -49,6 +54,45 @@ class Output:
     def is_human_readable(self) -> bool:
         """Whether the output is a table or text, not JSON or YAML."""
         return self.format == "table"
+
+    @property
+    def can_draw_bars(self) -> bool:
+        """Whether the encoding of the terminal has block characters."""
+        try:
+            "█░".encode(sys.stdout.encoding or "ascii")
+        except (LookupError, UnicodeEncodeError):
+            return False
+        return True
+
+    @property
+    def width(self) -> int:
+        """The number of columns of the terminal."""
+        return self.make_console().width
+
+    @contextmanager
+    def paged(self) -> Iterator[None]:
+        """Show what is printed in the block through a pager, if it is longer than the terminal.
+
+        That is `$PAGER`, else less or more; an empty `$PAGER` or `cat` means none.
+        """
+        if not self.is_terminal or os.environ.get("PAGER", "less") in ("", "cat") or os.environ.get("TERM") == "dumb":
+            yield
+            return
+        self._page = []
+        try:
+            yield
+        finally:
+            text, self._page = "".join(self._page), None
+            self._show_page(text)
+
+    def _show_page(self, text: str) -> None:
+        if text.count("\n") < self.make_console().height:
+            self._write(text)
+            return
+        import click
+
+        os.environ.setdefault("LESS", "FRX")  # quit if it fits, keep colors, leave the text on the screen
+        click.echo_via_pager(text.removesuffix("\n"), color=self.has_colors)
 
     def print_line(self, text: str = "", color: str | None = None) -> None:
         """Print one line of text, with control characters escaped."""
@@ -128,22 +172,32 @@ class Output:
             if status_column is not None:
                 cells[status_column].stylize(STATUS_COLORS.get(row[status_column], ""))
             table.add_row(*(cells[at] for at in shown))
-        console.print(table)
+        with console.capture() as captured:
+            console.print(table)
+        self._write(captured.get())
 
     @contextmanager
-    def show_live(self, lines: Callable[[], list[str]]) -> Iterator[None]:
-        """Keep `lines` drawn on a terminal during the block, and remove them afterwards."""
-        if not (self.is_terminal and self.is_human_readable) or os.environ.get("TERM") == "dumb":
-            yield
-            return
-        from rich.live import Live
-        from rich.text import Text
+    def show_live(self, lines: Callable[[int], list[str]], summary: Callable[[], str]) -> Iterator[None]:
+        """Keep the `lines`, for a width, drawn on a terminal during the block, and remove them afterwards.
 
-        def render() -> Text:
-            return Text("\n".join(map(escape, lines())), no_wrap=True, overflow="ellipsis")
-
-        with Live(get_renderable=render, console=self.make_console(), refresh_per_second=4, transient=True):
+        Without a terminal, print the `summary` on stderr now and then.
+        """
+        if not self.is_human_readable:
             yield
+        elif not self.is_terminal or os.environ.get("TERM") == "dumb":
+            with _print_repeatedly(summary):
+                yield
+        else:
+            from rich.live import Live
+            from rich.text import Text
+
+            console = self.make_console()
+
+            def render() -> Text:
+                return Text("\n".join(map(escape, lines(console.width))), no_wrap=True, overflow="ellipsis")
+
+            with Live(get_renderable=render, console=console, refresh_per_second=4, transient=True):
+                yield
 
     def flush(self) -> None:
         """Flush, so that the reader of a pipe sees every line at once."""
@@ -172,9 +226,33 @@ class Output:
         return escape_lines(text) if self.is_terminal else text
 
     def _write(self, text: str) -> None:
+        if self._page is not None:
+            self._page.append(text)
+            return
         sys.stdout.write(text)
         if self.is_terminal:
             sys.stdout.flush()
+
+
+@contextmanager
+def _print_repeatedly(summary: Callable[[], str]) -> Iterator[None]:
+    """Print a line on stderr during the block: at first after ten seconds, later less often."""
+    stop = threading.Event()
+
+    def work() -> None:
+        interval = _FIRST_SUMMARY_AFTER
+        while not stop.wait(interval):
+            interval = min(interval * 2, _MAX_SUMMARY_INTERVAL)
+            with suppress(OSError, DurableError):  # it is only a remark
+                echo(summary())
+
+    thread = threading.Thread(target=work, name="durable-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 class _Column:

@@ -7,16 +7,26 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from durablecli.cli.bulk import submit_and_report
+from durablecli.cli.clients import HubChoice
 from durablecli.cli.offline import open_offline_client
-from durablecli.cli.options import DurationParam, common_options, format_exit_codes
+from durablecli.cli.options import common_options, format_exit_codes
 from durablecli.cli.output import Output
+from durablecli.cli.param_types import DurationParam
 from durablecli.cli.selection import Selection, choose_ids, selection_options
-from durablecli.client import MessageItem
+from durablecli.client import MessageItem, PurgeMeter
 from durablecli.errors import UsageError
 from durablecli.model.status import ENDED_STATUSES
+from durablecli.plurals import format_count, format_size
 
 EPILOG = format_exit_codes(
-    "0 done", "2 usage error", "3 no such instance", "4 conflict", "5 not ended", "74 storage error", "77 no permission"
+    "0 done",
+    "2 usage error",
+    "3 no such instance",
+    "4 conflict",
+    "5 not ended",
+    "69 engine unreachable",
+    "74 storage error",
+    "77 no permission",
 )
 
 
@@ -31,14 +41,14 @@ def command(
     selection: Selection,
     older_than: timedelta | None,
     force: bool,
-    state_dir: str | None,
+    hub: HubChoice,
     output_format: str | None,
 ) -> int:
     """Delete ended instances, their histories and their ended sub-orchestrations.
 
     Without --force, a filter matches only ended instances.
     """
-    client, output = open_offline_client(state_dir), Output(output_format)
+    client, output = open_offline_client(hub), Output(output_format)
     allowed = () if force else tuple(sorted(ENDED_STATUSES))
     if not force and (live := set(selection.filters["status"] or ()) - ENDED_STATUSES):
         raise UsageError(f"{', '.join(sorted(live))}: only ended instances can be purged; use --force to purge others")
@@ -47,4 +57,18 @@ def command(
     chosen = choose_ids(client, "purge", selection, output, allowed=allowed, force=force)
     # Some of those that a filter matches are children, and are deleted with their parents.
     items = [MessageItem(one, force=force) for one in chosen]
-    return submit_and_report(client, output, "purge", items, "purged", may_be_gone=not selection.ids)
+    meter = None if client.is_foreign else PurgeMeter(client.location, client.children, chosen)
+    code = submit_and_report(
+        client,
+        output,
+        "purge",
+        items,
+        "purged",
+        may_be_gone=not selection.ids,
+        further_fields=lambda id: {} if meter is None else {"bytesFreed": meter.measure_freed(id).bytes},
+    )
+    if meter is not None and output.is_human_readable:
+        freed = meter.measure_all_freed()
+        if freed.count > 1 or (freed.count and not selection.ids):
+            output.print_line(f"purged {format_count(freed.count, 'instance')}, freed {format_size(freed.bytes)}")
+    return code

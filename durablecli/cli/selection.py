@@ -11,14 +11,15 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from durablecli.cli.bulk import for_each
-from durablecli.cli.options import FunctionNameParam, InstanceIdParam, StatusesParam, TimeParam
+from durablecli.cli.options import tag_option
 from durablecli.cli.output import Output, echo
-from durablecli.client import Client, MessageItem, Query
+from durablecli.cli.param_types import FunctionNameParam, InstanceIdParam, PastTimeParam, StatusesParam
+from durablecli.client import HubClient, MessageItem, Query
 from durablecli.errors import UsageError
 from durablecli.plurals import format_count
 
 T = TypeVar("T")
-_FILTERS = ("name", "status", "prefix", "created_after", "created_before")
+_FILTERS = ("name", "status", "prefix", "tags", "created_after", "created_before")
 
 
 class Selection(NamedTuple):
@@ -41,13 +42,25 @@ def selection_options(function: Callable[..., int]) -> Callable[..., int]:
     @wraps(function)
     def command(ids: tuple[str, ...], dry_run: bool, yes: bool, **options: Any) -> int:
         filters = {name: options.pop(name) for name in _FILTERS}
+        filters["tags"] = filters["tags"] or None
         return function(selection=Selection(ids, filters, dry_run=dry_run, yes=yes), **options)
 
     for option in (
         click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation."),
         click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
-        click.option("--created-before", type=TimeParam(), metavar="TIME", help="Filter: created at or before TIME."),
-        click.option("--created-after", type=TimeParam(), metavar="TIME", help="Filter: created at or after TIME."),
+        click.option(
+            "--created-before",
+            type=PastTimeParam(),
+            metavar="TIME|AGE",
+            help="Filter: created at or before TIME, or at least AGE ago.",
+        ),
+        click.option(
+            "--created-after",
+            type=PastTimeParam(),
+            metavar="TIME|AGE",
+            help="Filter: created at or after TIME, or within the last AGE, such as 1h.",
+        ),
+        tag_option("Filter: instances with this tag; repeatable, and all must match."),
         click.option("--prefix", metavar="TEXT", help="Filter: ids that start with TEXT."),
         click.option(
             "--status", type=StatusesParam(), metavar="STATUS,...", help="Filter: runtime statuses, comma-separated."
@@ -65,7 +78,7 @@ def selection_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def choose_ids(
-    client: Client,
+    client: HubClient,
     verb: str,
     selection: Selection,
     output: Output,
@@ -91,7 +104,7 @@ def choose_ids(
     return chosen
 
 
-def _find_matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...]) -> list[str]:
+def _find_matching(client: HubClient, filters: dict[str, Any], allowed: tuple[str, ...]) -> list[str]:
     wanted = filters.get("status") or allowed
     if allowed:
         wanted = tuple(status for status in wanted if status in allowed)
@@ -101,7 +114,7 @@ def _find_matching(client: Client, filters: dict[str, Any], allowed: tuple[str, 
     return list(client.iter_ids(Query(**{**given, "status": tuple(wanted or ())})))
 
 
-def _preview_instances(client: Client, output: Output, verb: str, items: list[MessageItem]) -> int:
+def _preview_instances(client: HubClient, output: Output, verb: str, items: list[MessageItem]) -> int:
     def check(item: MessageItem) -> dict[str, str]:
         status = client.check_allowed(verb, item)
         return {"instanceId": item.instance, "name": status.name or "", "runtimeStatus": status.status_name}
@@ -125,8 +138,13 @@ def preview(output: Output, verb: str, items: Iterable[T], check: Callable[[T], 
 def confirm(verb: str, chosen: list[str], singular: str = "instance", plural: str = "") -> None:
     """Ask before acting on ids that the user didn't name; raise UsageError if stdin isn't a terminal."""
     counted = format_count(len(chosen), singular, plural)
-    if not sys.stdin.isatty():
-        raise UsageError(f"{verb} {counted}: add --yes to confirm, or --dry-run to list them")
     shown = ", ".join(chosen[:5]) + (", …" if len(chosen) > 5 else "")
-    if not click.confirm(f"{verb} {counted} ({shown})?", err=True):
+    ask(f"{verb} {counted}", "add --yes to confirm, or --dry-run to list them", f" ({shown})")
+
+
+def ask(what: str, hint: str, details: str = "") -> None:
+    """Ask whether to do something; raise UsageError, with the hint, if stdin isn't a terminal."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what}: {hint}")
+    if not click.confirm(f"{what}{details}?", err=True):
         raise click.Abort

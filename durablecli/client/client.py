@@ -7,7 +7,7 @@ UTC, and a naive time is taken as UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
@@ -17,21 +17,25 @@ from durablecli.client.entity_status import EntityStatus
 from durablecli.client.event_target_cache import EventTargetCache
 from durablecli.client.orchestration_status import DurableOrchestrationStatus, PurgeHistoryResult
 from durablecli.client.published_functions import PublishedFunctions
-from durablecli.client.queries import HubQueries, build_query
+from durablecli.client.queries import build_query
+from durablecli.client.rerun import RerunVerbs
 from durablecli.client.start import IF_EXISTS_POLICIES, build_batch_items, start_with_id
 from durablecli.client.status_reader import StatusReader
 from durablecli.client.submission import Submitter
 from durablecli.client.transitions import describe_status, will_have_ended
+from durablecli.current_trace import read_current_trace
 from durablecli.errors import DurableError, NotFound, UsageError, WrongState
 from durablecli.model.entity_id import EntityId, to_entity_id
 from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.payloads import encode
+from durablecli.model.schedule_options import make_schedule_id
 from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus
 from durablecli.model.validation import (
     check_due_time,
     check_name,
     check_operation_name,
     check_reason,
+    check_tags,
     check_time,
     check_version,
 )
@@ -45,10 +49,11 @@ from durablecli.store.publication import PublicationStatus
 from durablecli.store.query import Query
 
 if TYPE_CHECKING:  # imported when a check is asked for: it is slow to load and few need it
+    from durablecli.inputs.input_check import InputRules
     from durablecli.store.check.checker import CheckReport
 
 
-class Client(HubQueries):
+class Client(RerunVerbs):
     """The client of one hub. No method needs a running engine; `wait` then waits until one has done the work."""
 
     def __init__(
@@ -65,12 +70,19 @@ class Client(HubQueries):
         self.root = fspath(state_dir) if disk is not None else make_absolute(state_dir)
         self._disk: Disk = disk or LocalDisk()
         reader = StatusReader(self.root, self._disk, mailbox if isinstance(mailbox, PublicationStatus) else None)
-        super().__init__(reader, EntityReader(reader))
-        self._inbox = Inbox(self._disk, self.root)
+        entity_reader, inbox = EntityReader(reader), Inbox(self._disk, self.root)
+        submitter = Submitter(self._disk, reader, entity_reader, inbox, mailbox, on_create)
+        super().__init__(reader, entity_reader, submitter, inbox)
         self._direct_mailbox = mailbox
-        self._submitter = Submitter(self._disk, self._reader, self._entity_reader, self._inbox, mailbox, on_create)
         self._checks_names = check_names
         self._event_targets = EventTargetCache(EndDetector(self._disk, self.root))
+
+    is_foreign = False
+
+    @property
+    def location(self) -> str:
+        """The folder of the hub."""
+        return self.root
 
     @property
     def mailbox(self) -> Mailbox | None:
@@ -88,20 +100,41 @@ class Client(HubQueries):
         *,
         if_exists: str = "fail_if_running",
         start_at: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """Start an orchestration and return its instance id; the start is on disk by then.
 
+        `tags` are kept with the instance, and with its sub-orchestrations: lists can be filtered by them.
+
         If an instance has the id, `if_exists` decides: `fail_if_running` replaces an ended instance and raises
         Conflict for any other, `fail` raises Conflict, `skip` returns the id, `replace` terminates and replaces the
-        instance. Raises NotFound if a running engine doesn't know the function.
+        instance. Raises NotFound if a running engine doesn't know the function, and InvalidInput for an input that it
+        can't take: see docs/inputs.md.
         """
         if if_exists not in IF_EXISTS_POLICIES:
             raise UsageError(f"invalid if_exists {if_exists!r}; use one of {', '.join(IF_EXISTS_POLICIES)}")
-        name = self._resolve_function_name(orchestration_function_name)
+        name, rules = self._resolve_function(orchestration_function_name)
+        value = encode(client_input)
+        if rules is not None:
+            value = rules.complete(None if client_input is None else value)
         instance = new_id() if instance_id is None else check_instance_id(instance_id)
-        item = MessageItem(instance, name, encode(client_input), check_version(version), _to_utc(start_at), if_exists)
+        item = MessageItem(
+            instance,
+            name,
+            value,
+            check_version(version),
+            _to_utc(start_at),
+            if_exists,
+            tags=check_tags(tags),
+            trace=read_current_trace(),
+        )
         if instance_id is None:
             return self._submitter.open_mailbox().post("start", [item]).instances[0]
+        return self.post_start(item)
+
+    def post_start(self, item: MessageItem) -> str:
+        """Start the instance that an item describes, and return its id. Raises Conflict if the item's `if_exists`
+        doesn't allow that; the function isn't checked."""
         return start_with_id(self._reader, self._submitter.open_mailbox(), self._inbox, item)
 
     def start_many(
@@ -109,29 +142,16 @@ class Client(HubQueries):
         orchestration_function_name: str | Callable[..., Any],
         inputs: Iterable[Any],
         version: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """Start one instance per input, all or none; return their ids, `<batch>-<index>`."""
-        items = build_batch_items(
-            self._resolve_function_name(orchestration_function_name), list(inputs), check_version(version)
-        )
+        """Start one instance per input, all or none; return their ids, `<batch>-<index>`. All have the same `tags`."""
+        name, rules = self._resolve_function(orchestration_function_name)
+        items = build_batch_items(name, list(inputs), check_version(version), check_tags(tags))
+        if rules is not None:
+            for item in items:
+                rules.check(item.input)
         return self._submitter.post_starts(items).instances if items else []
-
-    def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
-        """Start an instance again with the same name, input and version; return the id of the new run.
-
-        With `restart_with_new_instance_id=False` it keeps its id; raises WrongState unless it has ended.
-        """
-        current = self._reader.get_usable(instance_id)
-        version = current.version
-        if restart_with_new_instance_id:
-            item = MessageItem(new_id(), current.name, encode(current.raw_input), version)
-            return self._submitter.open_mailbox().post("start", [item]).instances[0]
-        if not will_have_ended(current) and "rewind" not in current.requested:
-            raise WrongState(
-                f"{instance_id} is {current.status_name}: terminate it first, or restart it under a new id"
-            )
-        item = MessageItem(instance_id, current.name, encode(current.raw_input), version, restarts=True)
-        return start_with_id(self._reader, self._submitter.open_mailbox(), self._inbox, item)
 
     # ── send ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -147,7 +167,7 @@ class Client(HubQueries):
                 raise WrongState(f"{instance_id} {describe_status(current)}: it accepts no more events")
             self._event_targets.remember(instance_id, position)
         mailbox = self._submitter.open_mailbox()
-        mailbox.post("raise-event", [MessageItem(instance_id, name, data)])
+        mailbox.post("raise-event", [MessageItem(instance_id, name, data, trace=read_current_trace())])
         if mailbox is self._inbox:
             self._event_targets.count_posted_event()
 
@@ -162,15 +182,6 @@ class Client(HubQueries):
     def resume(self, instance_id: str, reason: str = "") -> None:
         """Resume a suspended instance."""
         self._submitter.submit("resume", MessageItem(instance_id, reason=check_reason(reason)))
-
-    def rewind(self, instance_id: str, reason: str = "") -> None:
-        """Retry the failed work of an instance, keeping completed results. Raises WrongState unless it has failed."""
-        self._submitter.submit("rewind", MessageItem(instance_id, reason=check_reason(reason)))
-
-    def rewind_preview(self, instance_id: str) -> list[str]:
-        """Describe the work that a rewind would retry, one line each."""
-        self.check_allowed("rewind", MessageItem(instance_id))
-        return self._reader.preview_rewind(instance_id)
 
     def purge_instance_history(self, instance_id: str, *, force: bool = False) -> PurgeHistoryResult:
         """Delete an ended instance and its ended children, with `force` also a live one; raises WrongState without."""
@@ -230,8 +241,13 @@ class Client(HubQueries):
             raise published.unknown_entity_error(entity.name)
         if published is not None and (refusal := published.unknown_operation_error(entity.name, operation)):
             raise refusal
-        item = MessageItem(str(entity), operation, encode(operation_input), start_at=scheduled)
+        trace = read_current_trace()
+        item = MessageItem(str(entity), operation, encode(operation_input), start_at=scheduled, trace=trace)
         self._submitter.open_mailbox().post("signal", [item])
+
+    def signal_schedule(self, name: str, operation: str) -> None:
+        """Send an operation to a schedule, such as `pause`; it is on disk on return."""
+        self._submitter.open_mailbox().post("signal", [MessageItem(make_schedule_id(name), operation)])
 
     def delete_entity(self, entity_id: EntityId | str, force: bool = False) -> None:
         """Delete the state of an entity once the operations sent before are done. Raises WrongState if it is Empty.
@@ -277,11 +293,21 @@ class Client(HubQueries):
         return self._reader.read_published() if self._checks_names and self._reader.read_engine_status().alive else None
 
     def _resolve_function_name(self, function: str | Callable[..., Any]) -> str:
+        return self._resolve_function(function)[0]
+
+    def _resolve_function(self, function: str | Callable[..., Any]) -> tuple[str, InputRules | None]:
+        """Return the name of an orchestrator, and what is known of its input."""
         name = function_name(function, "orchestrator")
         published = self._get_running_engine_functions()
         if published is not None and not published.has_orchestrator(name):
             raise published.unknown_orchestrator_error(name)
-        return name
+        if not self._checks_names:
+            return name, None
+        if not isinstance(function, str):
+            from durablecli.registry import find_input_rules  # no verb of the command line gives a function
+
+            return name, find_input_rules(function) if isinstance(function, Hashable) else None
+        return name, None if published is None else published.input_rules(name)
 
 
 def _to_utc(time: datetime | None) -> datetime | None:

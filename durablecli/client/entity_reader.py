@@ -16,12 +16,14 @@ from durablecli.client.entity_status import (
     QueuedEntityRequest,
 )
 from durablecli.client.orchestration_status import NULL, BlockedInfo, EngineStatus
+from durablecli.client.remote_workers import RemoteWorkers, WorkerWait
 from durablecli.client.running_work import RunningEntityBatch, RunningOperations
 from durablecli.client.status_builder import parse_records
 from durablecli.client.status_reader import StatusReader
 from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId, to_entity_id
+from durablecli.model.failure_report import make_report
 from durablecli.plurals import format_count
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.store.inbox.messages import Message
@@ -50,9 +52,9 @@ class EntityReader:
         if found is None:
             return EntityStatus(entity_id=entity, requested=posted, engine=engine, set_aside=set_aside)
         running = self._reader.read_running_batches(engine).get(str(entity))
-        status = _build_entity_status(
-            entity, fold_entity_log(parse_records(found), found.good_bytes), posted, engine, running
-        )
+        state = fold_entity_log(parse_records(found), found.good_bytes)
+        worker = _find_worker(self._reader.read_workers(), entity, state, running) if state.runnable else None
+        status = replace(_build_entity_status(entity, state, posted, engine, running), worker=worker)
         return status if set_aside is None else replace(status, set_aside=set_aside)
 
     def get_existing(self, entity_id: EntityId | str) -> EntityStatus:
@@ -70,10 +72,15 @@ class EntityReader:
                 return current
             hint = "; durable entity purge --force deletes it" if kind == "purge" else ""
             raise InstanceSetAside(f"{current.entity_id} is quarantined: {current.set_aside.reason}{hint}")
-        refusal = _why_not_purgeable(current) if kind == "purge" else _why_not_deletable(current)
+        refusal = why_entity_refuses(kind, current)
         if refusal:
             raise WrongState(f"{current.entity_id} {refusal}")
         return current
+
+
+def why_entity_refuses(kind: str, current: EntityStatus) -> str:
+    """Return why an entity can't be deleted or purged now, as words that follow its id; empty if it can."""
+    return _why_not_purgeable(current) if kind == "purge" else _why_not_deletable(current)
 
 
 def _why_not_purgeable(current: EntityStatus) -> str:
@@ -122,13 +129,24 @@ def _build_entity_status(
     )
 
 
+def _find_worker(
+    workers: RemoteWorkers | None, entity: EntityId, state: EntityRuntimeState, running: RunningEntityBatch | None
+) -> WorkerWait | None:
+    if workers is None or not workers.is_remote("entity", entity.name):
+        return None
+    return workers.explain_batch(str(entity), state.execution, running.id if running else 0, entity.name)
+
+
 def _count_running(running: RunningEntityBatch, state: EntityRuntimeState) -> RunningOperations | None:
     operations = running.count_running(state)
     return RunningOperations(running.since, operations) if operations else None
 
 
 def _to_last_failure(last: ev.EntityOperationFailure) -> LastOperationFailure:
-    return LastOperationFailure(last.name, last.at, last.failure.type, last.failure.message)
+    report = make_report(last.failure)
+    return LastOperationFailure(
+        last.name, last.at, last.failure.type, last.failure.message, report.at, report.traceback
+    )
 
 
 def _schedule_order(queued: QueuedEntityRequest) -> tuple[float, int]:

@@ -9,10 +9,12 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.client.orchestration_status import NULL, BlockedInfo, EngineStatus, QuarantineInfo, format_seconds
+from durablecli.client.remote_workers import WorkerWait
 from durablecli.client.running_work import RunningOperations
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.payloads import to_displayable
+from durablecli.model.traceback_text import SourceLine
 
 
 class EntityStateResponse(msgspec.Struct, frozen=True):
@@ -23,10 +25,10 @@ class EntityStateResponse(msgspec.Struct, frozen=True):
 
 
 class EntityLockHolder(msgspec.Struct, frozen=True):
-    """The orchestration that holds the lock, since when, and all entities that it locked together."""
+    """The orchestration that holds the lock, since when, and all entities that it locked together, if that is known."""
 
     instance: str
-    since: datetime
+    since: datetime | None
     entities: tuple[str, ...]
 
 
@@ -68,19 +70,28 @@ class PendingEntityMessage(msgspec.Struct, frozen=True, omit_defaults=True, rena
 
 
 class LastOperationFailure(msgspec.Struct, frozen=True):
-    """The last operation that failed; `type` is the qualified name of the exception."""
+    """The last operation that failed; `type` is the qualified name of the exception.
+
+    `source` is the line of the author's code that raised it, and `traceback` is without durablecli's frames.
+    """
 
     operation: str
     at: datetime
     type: str
     message: str
+    source: SourceLine | None = None
+    traceback: str = ""
 
 
 class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of one entity. It is falsy if nothing was ever sent to it.
 
     `exists` is whether it has a state. `queued` is in the order of execution; while the lock is held, the requests of
-    its holder come first. `running` counts the operations that are running, `failures` those that failed.
+    its holder come first. `running` counts the operations that are running, `failures` those that failed. `worker` is
+    the one that runs the operations of a remote entity, or for which they wait.
+
+    A `partial` status is that of an entity of another engine. Its times of creation and of the last operation, its
+    failures, its engine, and each of the `backlog` queued requests aren't known then.
     """
 
     entity_id: EntityId
@@ -100,6 +111,9 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     set_aside: QuarantineInfo | None = None
     requested: tuple[PendingEntityMessage, ...] = ()
     engine: EngineStatus = EngineStatus(alive=False)
+    worker: WorkerWait | None = None
+    partial: bool = False
+    backlog: int = 0
 
     def __bool__(self) -> bool:
         return self.taken or bool(self.requested) or self.set_aside is not None
@@ -107,7 +121,7 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def taken(self) -> bool:
         """Whether an engine has accepted anything for it; before that, only messages are on disk."""
-        return self.execution is not None
+        return self.execution is not None or self.partial
 
     @property
     def status_name(self) -> str:
@@ -124,7 +138,12 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> Any:
         """The state, decoded; None if there is none."""
-        return msgspec.json.decode(to_displayable(self.raw_state))
+        return msgspec.json.decode(self.shown_state)
+
+    @property
+    def shown_state(self) -> Raw:
+        """The state as JSON for display."""
+        return to_displayable(self.raw_state)
 
     def payload(self) -> dict[str, Any]:
         """Return the body that the HTTP API gives for an entity."""
@@ -134,7 +153,15 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
             "name": self.entity_id.name,
             "key": self.entity_id.key,
             "exists": self.exists,
-            "state": self.raw_state,
+            "state": self.shown_state,
+        }
+        if self.partial:
+            return body | {
+                "lastUpdatedTime": format_seconds(self.last_updated_time),
+                "lockedBy": lock and {"instanceId": lock.instance},
+                "backlog": self.backlog,
+            }
+        body |= {
             "createdTime": format_seconds(self.created_time),
             "lastUpdatedTime": format_seconds(self.last_updated_time),
             "lastOperationTime": format_seconds(self.last_operation_time),
@@ -148,6 +175,8 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
             "requested": self.requested,
             "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
         }
+        if self.worker is not None:
+            body["worker"] = self.worker
         if self.set_aside is not None:
             body["setAside"] = self.set_aside
         return body

@@ -18,7 +18,12 @@ class LoopEvent:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._event.set)
 
+    @property
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
     async def wait(self, seconds: float) -> None:
         """Return once the event is set, or after `seconds`."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for may ignore that it is cancelled, before Python 3.12
+                await self._event.wait()

@@ -4,15 +4,22 @@ and whether an engine is running."""
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import msgspec
 from msgspec import Raw
 
-from durablecli.model.payloads import to_displayable
+from durablecli.client.call_tracker import TaskCounts
+from durablecli.client.task_failures import TaskFailures
+from durablecli.errors import NotFound, OrchestrationFailed, OrchestrationTerminated, WrongState
+from durablecli.model.events import Origin
+from durablecli.model.failure_report import FailureReport
+from durablecli.model.payloads import decode, to_displayable
 from durablecli.model.redaction import redact_payload
+from durablecli.model.reported_progress import ReportedProgress
 from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus, PendingWait
 
+T = TypeVar("T")
 NULL = Raw(b"null")
 
 
@@ -74,6 +81,15 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed instance is the message of its failure, that of a terminated one the reason. `requested` names the verbs
     that are on disk and that no engine has accepted yet. The status is the one that they lead to, with one exception:
     an instance that is about to be terminated keeps its status, and `ends` is set.
+
+    `is_remote` is whether its last turn ran on a worker; then the external events that it waits for aren't known.
+
+    `failure` says how a failed instance failed, and where. `task_failures` are the failures of its tasks, equal ones
+    together; a completed instance has none. `progress` is what the orchestrator has reported last; it is live, and gone
+    when the engine stops.
+
+    A `partial` status is that of an instance of another engine. What it waits for, its locks, what blocks it, its
+    records and its engine aren't known then.
     """
 
     instance_id: str
@@ -88,6 +104,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     execution: str | None = None
     parent_instance_id: str | None = None
+    forked_from: Origin | None = None
     records: int = 0
     waiting_for: tuple[PendingWait, ...] = ()
     holds: tuple[HeldLocks, ...] = ()
@@ -99,6 +116,13 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     unread_events: tuple[UnreadEvent, ...] = ()
     ends: bool = False
     start_at: datetime | None = None
+    failure: FailureReport | None = None
+    task_failures: tuple[TaskFailures, ...] = ()
+    tags: dict[str, str] = {}
+    progress: ReportedProgress | None = None
+    task_counts: TaskCounts = TaskCounts()
+    is_remote: bool = False
+    partial: bool = False
 
     def __bool__(self) -> bool:
         return self.runtime_status is not None or self.set_aside is not None
@@ -128,15 +152,48 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         """The output, decoded."""
         return msgspec.json.decode(self.shown_output)
 
+    @overload
+    def get_output(self, expected_type: type[T]) -> T: ...
+    @overload
+    def get_output(self, expected_type: Any = Any) -> Any: ...
+    def get_output(self, expected_type: Any = Any) -> Any:
+        """Return the output as an object of this type: `status.get_output(Outcome)`.
+
+        Raises Mismatch, with the path, if it doesn't match; OrchestrationFailed and OrchestrationTerminated if the
+        instance has ended so; WrongState if it hasn't ended, and NotFound if there is none.
+        """
+        match self.runtime_status:
+            case OrchestrationRuntimeStatus.Completed:
+                return decode(self.raw_output, expected_type)
+            case OrchestrationRuntimeStatus.Failed:
+                reason = self.output if self.failure is None else self.failure.text
+                raise OrchestrationFailed(f"{self.instance_id} has failed: {reason}", self.failure)
+            case OrchestrationRuntimeStatus.Terminated:
+                reason = f": {self.output}" if self.output else ""
+                raise OrchestrationTerminated(f"{self.instance_id} was terminated{reason}")
+            case None if not self:
+                raise NotFound(f"no instance '{self.instance_id}'")
+        raise WrongState(f"{self.instance_id} has no output yet: it is {self.status_name}")
+
     @property
     def custom_status(self) -> Any:
         """The custom status that the orchestrator set last, decoded."""
-        return msgspec.json.decode(to_displayable(self.raw_custom_status))
+        return msgspec.json.decode(self.shown_custom_status)
+
+    @property
+    def shown_custom_status(self) -> Raw:
+        """The custom status as JSON for display."""
+        return to_displayable(self.raw_custom_status)
 
     @property
     def ended(self) -> bool:
         """Whether the instance has completed, failed or been terminated."""
         return self.runtime_status is not None and self.runtime_status.value in ENDED_STATUSES
+
+    @property
+    def lacks_engine(self) -> bool:
+        """Whether it is known that no engine is running."""
+        return not self.partial and not self.engine.alive
 
     @property
     def taken(self) -> bool:
@@ -150,17 +207,32 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
             "instanceId": self.instance_id,
             "runtimeStatus": self.runtime_status and self.runtime_status.value,
             "input": self.shown_input,
-            "customStatus": self.raw_custom_status,
+            "customStatus": self.shown_custom_status,
             "output": self.shown_output,
             "createdTime": format_seconds(self.created_time),
             "lastUpdatedTime": format_seconds(self.last_updated_time),
-            "waitingFor": self.waiting_for,
-            "holds": self.holds,
-            "blocked": self.blocked,
-            "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
         }
+        if not self.partial:
+            body |= {
+                "waitingFor": self.waiting_for,
+                "holds": self.holds,
+                "blocked": self.blocked,
+                "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
+            }
+        if self.failure is not None:
+            body["failure"] = self.failure
+        if self.task_failures:
+            body["taskFailures"] = self.task_failures
+        if self.tags:
+            body["tags"] = self.tags
+        if self.progress is not None:
+            body["progress"] = self.progress
+        if self.task_counts.total:
+            body["taskCounts"] = self.task_counts
         if self.unread_events:
             body["unreadEvents"] = self.unread_events
+        if self.is_remote:
+            body["remote"] = True
         if self.set_aside is not None:
             body["setAside"] = self.set_aside
         if self.history is not None:

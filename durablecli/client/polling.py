@@ -47,10 +47,13 @@ class Poller:
         """Sleep until the next poll."""
         self._sleep(self.next_pause())
 
+    def remaining(self, limit: float) -> float:
+        """Return the seconds until the timeout, `limit` at most; 0.0 once it has passed."""
+        return limit if self._deadline is None else max(0.0, min(limit, self._deadline - self._clock()))
+
     def watching_pause(self) -> float:
         """Return the seconds to wait for a signal before polling anyway; 0.0 once the timeout has passed."""
-        remaining = _RECHECK_INTERVAL if self._deadline is None else self._deadline - self._clock()
-        return max(0.0, min(remaining, _RECHECK_INTERVAL))
+        return self.remaining(_RECHECK_INTERVAL)
 
     def wait_for_change(self, read_token: Callable[[], object], before: object) -> None:
         """Return when the token differs from `before`, when the timeout has passed, or after a few seconds anyway.

@@ -8,27 +8,39 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from durablecli.client.remote_workers import RemoteFunction, RemoteWorkers, remote_workers
 from durablecli.errors import NotFound
 from durablecli.model.suggestions import did_you_mean
 from durablecli.store.engine_info import EngineInfo, FunctionInfo
 
 if TYPE_CHECKING:  # only named: most verbs load no code
+    from durablecli.inputs.input_check import InputRules
     from durablecli.registry import Function, Registry
 
 
 class PublishedFunctions(msgspec.Struct, frozen=True):
-    """The functions that an engine had loaded when it published them."""
+    """The functions that an engine had loaded when it published them.
+
+    `warnings` are the lines on the modules and functions that it could not load. `workers` are those that were
+    connected; None if the engine serves no remote code. If it does, a worker may still come for any name.
+    """
 
     functions: tuple[FunctionInfo, ...] = ()
     at: datetime | None = None
+    warnings: tuple[str, ...] = ()
+    workers: RemoteWorkers | None = None
 
     def has_orchestrator(self, name: str) -> bool:
-        """Whether there is an orchestrator of this name, in any case."""
-        return self._has(name, "orchestrator")
+        """Whether there is, or may be, an orchestrator of this name, in any case."""
+        return self.workers is not None or self._has(name, "orchestrator")
 
     def has_entity(self, name: str) -> bool:
-        """Whether there is an entity function of this name, in any case."""
-        return self._has(name, "entity")
+        """Whether there is, or may be, an entity function of this name, in any case."""
+        return self.workers is not None or self._has(name, "entity")
+
+    def remote_functions(self) -> list[RemoteFunction]:
+        """Return the functions that connected workers name, sorted by name."""
+        return [] if self.workers is None else self.workers.functions()
 
     def unknown_orchestrator_error(self, name: str) -> NotFound:
         """Return the error that names the known orchestrators."""
@@ -52,9 +64,20 @@ class PublishedFunctions(msgspec.Struct, frozen=True):
         found = next(fits, None)
         return None if found is None else found.operations
 
+    def input_rules(self, orchestrator: str) -> InputRules | None:
+        """Return what is known of the input that an orchestrator declares; None if it declares none."""
+        fits = (each for each in self.functions if each.kind == "orchestrator")
+        found = next((each for each in fits if each.name.casefold() == orchestrator.casefold()), None)
+        if found is None or found.input_schema is msgspec.UNSET:
+            return None
+        from durablecli.inputs.input_check import InputRules
+
+        return InputRules.published(found.name, msgspec.json.decode(found.input_schema))
+
     def names(self, kind: str) -> list[str]:
-        """Return the names of all functions of one kind."""
-        return [known.name for known in self.functions if known.kind == kind]
+        """Return the names of all functions of one kind, also of those that connected workers name."""
+        loaded = [known.name for known in self.functions if known.kind == kind]
+        return loaded + [known.name for known in self.remote_functions() if known.kind == kind]
 
     def _has(self, name: str, kind: str) -> bool:
         return any(known.casefold() == name.casefold() for known in self.names(kind))
@@ -84,4 +107,7 @@ def _operation_names(function: Function) -> tuple[str, ...] | None:
 
 def published_functions(info: EngineInfo) -> PublishedFunctions | None:
     """Return the functions that an engine reports; None if it reports none."""
-    return None if info.functions is None else PublishedFunctions(info.functions, info.at)
+    if info.functions is None:
+        return None
+    warnings = () if info.warnings is msgspec.UNSET else info.warnings
+    return PublishedFunctions(info.functions, info.at, warnings, remote_workers(info))

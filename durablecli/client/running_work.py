@@ -9,8 +9,9 @@ import msgspec
 
 from durablecli.client.orchestration_status import EngineStatus
 from durablecli.model.entity_id import is_entity_id
+from durablecli.model.reported_progress import ReportedProgress
 from durablecli.replay.entity_state import EntityRuntimeState
-from durablecli.store.engine_info import EngineInfo, ReportedWorkItem
+from durablecli.store.engine_info import EngineInfo, LimitedFunction, ReportedWorkItem
 
 
 class RunningEntityBatch(msgspec.Struct, frozen=True):
@@ -43,17 +44,36 @@ class ExecutorUsage(msgspec.Struct, frozen=True):
 
 
 class ReportedActivities:
-    """The activities that an engine reports as running or queued."""
+    """The activities that an engine reports as running or queued, and what orchestrators have reported."""
 
     def __init__(self, info: EngineInfo) -> None:
         self._running = info.running
+        self._progress = {(each.instance, each.execution): each.progress for each in info.progress or ()}
         works = ((work, runs) for group, runs in ((info.queued, False), (info.running, True)) for work in group)
         self._items = {(work.instance, work.execution, work.id): (work, runs) for work, runs in works}
         self._usage: dict[str, ExecutorUsage] = {}
+        self._capacities = info.limits
+        self._limited = {(each.name, each.key): each for each in info.limited or ()}
 
     def find(self, instance: str, execution: str, id: int) -> tuple[ReportedWorkItem, bool] | None:
         """Return an activity and whether it is running; None if it is neither running nor queued."""
         return self._items.get((instance, execution, id))
+
+    def find_limit(self, work: ReportedWorkItem) -> LimitedFunction | None:
+        """Return the limit of its function for which a queued activity waits; None if it waits for a worker."""
+        return None if work.key is None else self._limited.get((work.name, work.key))
+
+    def get_capacity(self, executor: str) -> int | None:
+        """Return how many calls an executor runs at once."""
+        return self._capacities.get(executor)
+
+    def find_progress(self, instance: str, execution: str) -> ReportedProgress | None:
+        """Return what the orchestrator of an execution has reported last, if anything."""
+        return self._progress.get((instance, execution))
+
+    def count_running(self, instance: str, execution: str) -> int:
+        """Count the running activities of one execution."""
+        return sum(each.instance == instance and each.execution == execution for each in self._running)
 
     def get_usage(self, executor: str) -> ExecutorUsage:
         """Return what occupies an executor."""

@@ -11,6 +11,7 @@ import msgspec
 from durablecli.client.orchestration_status import DurableOrchestrationStatus
 from durablecli.client.status_reader import StatusReader
 from durablecli.client.transitions import will_have_ended
+from durablecli.current_trace import read_current_trace
 from durablecli.errors import Conflict, InstanceSetAside
 from durablecli.model.ids import new_id
 from durablecli.model.payloads import encode
@@ -42,7 +43,7 @@ def _start_once(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: Mess
     try:
         # Read after reserving: an earlier start has either released the id or is pending, and is seen here.
         current = reader.read_status(item.target)
-        if refusal := _existing_id_error(current, item.if_exists):
+        if refusal := _existing_id_error(current, item):
             raise refusal
         if not (current and item.if_exists == "skip"):
             if mailbox is not inbox:
@@ -55,7 +56,8 @@ def _start_once(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: Mess
     return item.target
 
 
-def _existing_id_error(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | InstanceSetAside | None:
+def _existing_id_error(current: DurableOrchestrationStatus, item: MessageItem) -> Conflict | InstanceSetAside | None:
+    if_exists = item.if_exists
     exists = f"instance id '{current.instance_id}' already exists and is"
     if current.set_aside is not None and if_exists not in ("skip", "replace"):
         return InstanceSetAside(f"{exists} quarantined: {current.set_aside.reason}")
@@ -64,6 +66,9 @@ def _existing_id_error(current: DurableOrchestrationStatus, if_exists: str) -> C
     exists += f" {current.status_name}"
     if if_exists == "fail":
         return Conflict(f"{exists}: choose another id, or use --if-exists skip or replace")
+    if if_exists == "replace_if":
+        status = "Terminated" if current.ends else current.status_name
+        return None if item.may_replace(status) else Conflict(f"{exists}: the start may not replace it")
     if if_exists != "fail_if_running" or will_have_ended(current):
         return None
     if "rewind" in current.requested:
@@ -71,7 +76,10 @@ def _existing_id_error(current: DurableOrchestrationStatus, if_exists: str) -> C
     return Conflict(f"{exists}: terminate it first, or choose another id")
 
 
-def build_batch_items(name: str, inputs: Sequence[Any], version: str | None) -> list[MessageItem]:
+def build_batch_items(name: str, inputs: Sequence[Any], version: str | None, tags: dict[str, str]) -> list[MessageItem]:
     """Return one start per input, with the ids `<batch>-<index>`."""
-    batch = new_id()
-    return [MessageItem(f"{batch}-{index}", name, encode(value), version) for index, value in enumerate(inputs)]
+    batch, trace = new_id(), read_current_trace()
+    return [
+        MessageItem(f"{batch}-{index}", name, encode(value), version, tags=tags, trace=trace)
+        for index, value in enumerate(inputs)
+    ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from durablecli.client.call_tracker import CallTracker
 from durablecli.client.orchestration_status import (
     NULL,
     BlockedInfo,
@@ -18,9 +19,20 @@ from durablecli.client.orchestration_status import (
     SuspendedInfo,
     UnreadEvent,
 )
+from durablecli.client.task_failures import TaskFailures, group_task_failures
 from durablecli.model import codec
 from durablecli.model.entity_id import is_entity_id
-from durablecli.model.events import EntityLockGranted, EventRaised, Record
+from durablecli.model.events import (
+    EntityLockGranted,
+    EntityOperationFailed,
+    EventRaised,
+    ExecutionStarted,
+    OrchestratorStarted,
+    Record,
+    SubOrchestrationInstanceFailed,
+    TaskFailed,
+)
+from durablecli.model.failure_report import make_report
 from durablecli.model.failures import failure_text
 from durablecli.model.history_projection import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus
@@ -68,10 +80,15 @@ def build_status(
     history: bool = False,
     history_output: bool = False,
     show_input: bool = True,
+    records: Sequence[Record] | None = None,
 ) -> DurableOrchestrationStatus:
-    """Build the status that an instance will have once its pending messages are accepted."""
+    """Build the status that an instance will have once its pending messages are accepted.
+
+    `records` are those of the history, if the caller has parsed them.
+    """
     found = snapshot.history
-    records = list(parse_records(found)) if found is not None else []
+    if records is None:
+        records = list(parse_records(found)) if found is not None else []
     state = fold_history(records, found.good_bytes) if found is not None else None
     predicted = predict_instance_status(instance, snapshot, state, set_aside)
     if predicted.status is None:
@@ -91,6 +108,26 @@ def predict_instance_status(
     if set_aside is None:
         return predict_status(None if state is None else state.status, requests)
     return predict_status("Unknown" if state is None else state.status, items_for_quarantined(requests))
+
+
+def predict_state(instance: str, snapshot: InstanceSnapshot, state: RuntimeState | None) -> RuntimeState | None:
+    """Return the state that an instance has once its pending starts and purges are accepted; None if it won't exist."""
+    predicted = predict_instance_status(instance, snapshot, state, None)
+    if predicted.start is None:
+        return state if predicted.status is not None else None
+    message, item = predicted.start
+    old = state.started if state is not None else ExecutionStarted(item.target, "", "")
+    started = ExecutionStarted(
+        item.target,
+        "",
+        item.name or old.name,
+        item.input if item.name else old.input,
+        item.version if item.name else old.version,
+        start_at=item.start_at,
+        held=True,
+        tags=item.tags if item.name else old.tags,
+    )
+    return fold_history([Record(1, message.at, started)])
 
 
 def _build_starting_status(
@@ -113,6 +150,7 @@ def _build_starting_status(
         history=[] if history else None,
         version=item.version,
         start_at=item.start_at,
+        tags=item.tags if item.name or old is None else old.started.tags,
         requested=predicted.pending_kinds,
         unread_events=tuple(_find_posted_events(each for each in snapshot.pending if each.number > message.number)),
         ends=predicted.will_end,
@@ -130,7 +168,8 @@ def _build_recorded_status(
     show_input: bool,
     set_aside: QuarantineInfo | None,
 ) -> DurableOrchestrationStatus:
-    started = state.started
+    started, calls = state.started, CallTracker(records)
+    is_current = predicted.status == state.status
     return DurableOrchestrationStatus(
         instance_id=state.instance,
         name=started.name,
@@ -138,14 +177,15 @@ def _build_recorded_status(
         created_time=state.created,
         last_updated_time=state.updated,
         raw_input=started.input if show_input else NULL,
-        raw_output=_encode_output(state) if predicted.status == state.status else NULL,
+        raw_output=_encode_output(state) if is_current else NULL,
         raw_custom_status=state.custom_status or NULL,
         history=history,
         version=started.version,
         execution=state.execution,
         parent_instance_id=started.parent.instance if started.parent else None,
+        forked_from=started.forked_from,
         records=state.last_n,
-        waiting_for=pending_waits(state),
+        waiting_for=tuple(map(calls.explain_retry, pending_waits(state))),
         holds=_find_held_locks(state, records),
         blocked=None if state.blocked is None else BlockedInfo(state.blocked, state.blocked_at),
         set_aside=set_aside,
@@ -154,8 +194,22 @@ def _build_recorded_status(
         unread_events=_find_unread_events(state, records, snapshot.pending),
         ends=predicted.will_end,
         start_at=started.start_at,
+        failure=make_report(state.failure) if is_current and state.failure is not None else None,
+        task_failures=_find_task_failures(state, records),
+        tags=started.tags,
         engine=engine,
+        task_counts=calls.count(),
+        is_remote=is_remote(records),
     )
+
+
+_TASK_FAILED_EVENTS = frozenset((TaskFailed, SubOrchestrationInstanceFailed, EntityOperationFailed))
+
+
+def _find_task_failures(state: RuntimeState, records: Iterable[Record]) -> tuple[TaskFailures, ...]:
+    if state.end_status == "Completed" or not any(type(record.event) in _TASK_FAILED_EVENTS for record in records):
+        return ()
+    return group_task_failures(records)
 
 
 def _find_unread_events(
@@ -164,7 +218,7 @@ def _find_unread_events(
     """Return the events that a live instance has received and not read, in the order of arrival."""
     if state.ended:
         return ()
-    unread = dict(state.event_waits.unread_counts)
+    unread = {} if is_remote(records) else dict(state.event_waits.unread_counts)
     held = {record.n for record in state.held}
     found: list[UnreadEvent] = []
     for record in reversed(list(records)):
@@ -191,6 +245,15 @@ def inactive_status(state: RuntimeState) -> str | None:
     if state.suspended is not None:
         return "suspended"
     return "blocked" if state.blocked is not None else None
+
+
+def is_remote(records: Iterable[Record]) -> bool:
+    """Whether the last turn ran on a worker, which alone knows the events that were read."""
+    last = None
+    for record in records:
+        if isinstance(record.event, OrchestratorStarted):
+            last = record.event
+    return last is not None and last.time is not None
 
 
 def _find_held_locks(state: RuntimeState, records: Iterable[Record]) -> tuple[HeldLocks, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import msgspec
 
-from durablecli.client.entity_waits import Lookups, explain_waits
+from durablecli.client.entity_waits import Lookups, explain_page, explain_rows, explain_waits
 from durablecli.client.orchestration_status import DurableOrchestrationStatus, EngineStatus, QuarantineInfo
 from durablecli.client.published_functions import PublishedFunctions, published_functions
+from durablecli.client.remote_workers import RemoteWorkers, remote_workers
 from durablecli.client.rewind_preview import describe_rewind
 from durablecli.client.running_work import (
     ReportedActivities,
@@ -24,18 +25,25 @@ from durablecli.client.status_builder import (
     keep_if_foldable,
     parse_records,
     predict_instance_status,
+    predict_state,
 )
 from durablecli.errors import DamagedHub, InstanceSetAside, NotFound, UsageError
 from durablecli.limits import MAX_PAGE_SIZE
 from durablecli.model.entity_id import is_entity_id
+from durablecli.model.events import Record
 from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
+from durablecli.replay.rewind import CAUSES_ONLY, RewindScope
 from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.engine_info import EngineInfo
 from durablecli.store.history.file import History
 from durablecli.store.hub_file import read_hub_file
+from durablecli.store.hub_health import HubHealth, read_hub_health
 from durablecli.store.hub_reader import HubReader, InstanceSnapshot
 from durablecli.store.inbox.messages import Message
+from durablecli.store.logs.log_reader import LogReader
+from durablecli.store.merged_view import PageAndCounts
 from durablecli.store.publication import EndSignal, PublicationStatus
 from durablecli.store.quarantine import QuarantinedInstance
 from durablecli.store.query import Page, Query
@@ -62,7 +70,7 @@ class StatusReader:
     ) -> DurableOrchestrationStatus:
         """Return the status of an instance; it is falsy if there is neither a history nor a pending start.
 
-        With `explain`, the waits say what delays them.
+        With `explain`, the waits say what delays them, and a running instance what it has reported as progress.
         """
         if is_entity_id(instance):
             return DurableOrchestrationStatus(instance_id=instance)
@@ -76,15 +84,39 @@ class StatusReader:
             history_output=history_output,
             show_input=show_input,
         )
-        if not (explain and status.waiting_for):
+        if not explain or status.ended or not status.taken:
             return status
-        return _explain_status_waits(status, self._make_lookups(self._hub.read_history))
+        return _explain_status(status, self._make_lookups(self._hub.read_history))
+
+    def read_with_records(self, instance: str) -> tuple[DurableOrchestrationStatus, list[Record]]:
+        """Return the status of an instance, and the records that it was made from; none before an engine starts it."""
+        if is_entity_id(instance):
+            return DurableOrchestrationStatus(instance_id=instance), []
+        snapshot, quarantine = self._read_snapshot(instance, self._hub.read_instance)
+        records = list(parse_records(snapshot.history)) if snapshot.history is not None else []
+        status = build_status(instance, snapshot, self.read_engine_status(), quarantine, records=records)
+        status = _explain_status(status, self._make_lookups(self._hub.read_history))
+        return status, records if status.taken else []
+
+    def read_states(self, instances: Iterable[str]) -> Iterator[RuntimeState]:
+        """Yield the runtime state of each instance that there is, with one read of the journal for all of them.
+
+        One that no engine has started yet has the start that is posted for it as its only record. Of a quarantined
+        one, the state is that of the part that can be read; without any it is left out.
+        """
+        read, _ = self._hub.bulk_readers()
+        states = (_fold_state(each, self._read_snapshot(each, read)[0]) for each in instances)
+        yield from (state for state in states if state is not None)
+
+    def read_state(self, instance: str) -> RuntimeState | None:
+        """Return the runtime state of one instance, as `read_states` does; None if there is none."""
+        return _fold_state(instance, self._read_snapshot(instance, self._hub.read_instance)[0])
 
     def get_existing(self, instance: str) -> DurableOrchestrationStatus:
         """Return the status of an instance, quarantined or not; raise NotFound."""
         if is_entity_id(instance):
             raise not_an_instance_error(instance)
-        current = self.read_status(instance)
+        current = self.read_status(instance, explain=False)
         if not current:
             raise NotFound(f"no instance '{instance}' in {self.root}")
         return current
@@ -139,7 +171,7 @@ class StatusReader:
         lookups = self._make_lookups(read_history)
         for instance in instances:
             snapshot, quarantine = self._read_snapshot(instance, read_snapshot)
-            yield _explain_status_waits(build_status(instance, snapshot, engine, quarantine), lookups)
+            yield _explain_status(build_status(instance, snapshot, engine, quarantine), lookups)
 
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether a message of this kind is posted and no engine has accepted it yet."""
@@ -170,9 +202,13 @@ class StatusReader:
         """Read the lines of a history as they are on disk; None if the instance has none."""
         return self._hub.read_history(instance)
 
-    def preview_rewind(self, instance: str) -> list[str]:
+    def open_log(self, instance: str) -> LogReader:
+        """Return a reader of what an instance or entity has printed and logged."""
+        return LogReader(self._disk, self.root, instance)
+
+    def preview_rewind(self, instance: str, scope: RewindScope = CAUSES_ONLY) -> list[str]:
         """Describe, one line each, the work that a rewind would retry; raise WrongState if it isn't possible."""
-        return describe_rewind(instance, self._make_state_finder())
+        return describe_rewind(instance, self._make_state_finder(), scope)
 
     def _make_state_finder(self) -> Callable[[str], RuntimeState | None]:
         """Return a function that reads the runtime state of an instance, as of one moment and each only once."""
@@ -187,17 +223,41 @@ class StatusReader:
 
     def read_page(self, query: Query) -> Page:
         """Return one page of rows, with the cursor to the next page."""
-        return self._hub.page(query)
+        return explain_page(self._hub.page(query), self.read_workers)
 
     def count(self, query: Query) -> int:
         """Count the instances that match."""
         return self._hub.count(query)
 
+    def count_by_status(self, query: Query) -> dict[str, int]:
+        """Count the instances that match, by status."""
+        return self._hub.count_groups(query, lambda index: index.count_by_status(query), lambda row: row.status)
+
+    def count_by_name(self, query: Query) -> dict[tuple[str, str], int]:
+        """Count the matching instances of each name and status that there are."""
+        return self._hub.count_groups(
+            query, lambda index: index.count_by_name(query), lambda row: (row.name, row.status)
+        )
+
+    def page_and_counts(self, query: Query, *, indexed_only: bool = False) -> PageAndCounts:
+        """Return a page of rows, and the number of instances by status that match regardless of status."""
+        found = self._hub.page_and_counts(query, indexed_only=indexed_only)
+        return found._replace(page=explain_page(found.page, self.read_workers))
+
+    def count_children(self, parents: Sequence[str]) -> dict[str, int]:
+        """Count the sub-orchestrations of each of these instances."""
+        return self._hub.count_children(parents)
+
+    def read_children(self, parents: Sequence[str], limit: int) -> dict[str, list[InstanceSummary]]:
+        """Return the rows of the sub-orchestrations of each of these instances, and of each at most `limit`."""
+        found = self._hub.children(parents, limit)
+        return {parent: explain_rows(rows, self.read_workers) for parent, rows in found.items()}
+
     def iter_rows(self, query: Query) -> Iterator[InstanceSummary]:
         """Yield all rows that match, page after page."""
         query = msgspec.structs.replace(query, limit=MAX_PAGE_SIZE)
         while True:
-            page = self._hub.page(query)
+            page = self.read_page(query)
             yield from page.rows
             if page.cursor is None:
                 return
@@ -211,8 +271,8 @@ class StatusReader:
         """Have the engine in this process set the signal each time the instance ends; False if there is none."""
         return nullcontext(False) if self._publication is None else self._publication.watch_end(instance, signal)
 
-    def change_token(self, instance: str) -> object:
-        """Return a value that changes whenever the status may have changed."""
+    def change_token(self, instance: str | None = None) -> object:
+        """Return a value that changes whenever the status may have changed; without an instance, that of any."""
         return self._hub.change_token(instance)
 
     def read_published(self) -> PublishedFunctions | None:
@@ -224,15 +284,29 @@ class StatusReader:
         """Return the running operations that the engine reports, by entity."""
         return find_running_batches(self._hub.read_engine_info() if engine.alive else None, engine)
 
+    def read_report(self) -> EngineInfo | None:
+        """Return what the running engine reports about its work; None if no engine is running."""
+        engine = self.read_engine_status()
+        return report_of_live_engine(self._hub.read_engine_info() if engine.alive else None, engine)
+
     def read_activities(self) -> ReportedActivities | None:
         """Return the activities that the engine reports as running or queued; None if no engine is running."""
-        engine = self.read_engine_status()
-        notice = report_of_live_engine(self._hub.read_engine_info() if engine.alive else None, engine)
-        return None if notice is None else ReportedActivities(notice)
+        report = self.read_report()
+        return None if report is None else ReportedActivities(report)
+
+    def read_workers(self) -> RemoteWorkers | None:
+        """Return the workers that are connected to the running engine; None if it serves no remote code."""
+        return remote_workers(self.read_report())
+
+    def read_health(self) -> HubHealth:
+        """Return the health of the hub."""
+        return read_hub_health(self._disk, self.root)
 
     def explain_waits(self, state: RuntimeState, waits: tuple[PendingWait, ...]) -> tuple[PendingWait, ...]:
         """Return the same waits, each with what delays it."""
-        return explain_waits(waits, state.instance, state.execution, self._make_lookups(self._hub.read_history))
+        lookups = self._make_lookups(self._hub.read_history)
+        started = state.started
+        return explain_waits(waits, state.instance, state.execution, lookups, started.name, started.version)
 
     def _make_lookups(self, read: Callable[[str], History | None]) -> Lookups:
         def entity(id: str) -> EntityRuntimeState | None:
@@ -255,6 +329,7 @@ class StatusReader:
             instance,
             cache(lambda: self.read_running_batches(self.read_engine_status())),
             cache(self.read_activities),
+            cache(self.read_workers),
         )
 
     def read_engine_status(self) -> EngineStatus:
@@ -276,12 +351,26 @@ class StatusReader:
         return EngineStatus(holder.is_alive, holder.pid, holder.since, file.last_seen)
 
 
-def _explain_status_waits(status: DurableOrchestrationStatus, lookups: Lookups) -> DurableOrchestrationStatus:
-    """Return the same status; its waits say what delays them."""
-    waits = explain_waits(status.waiting_for, status.instance_id, status.execution or "", lookups)
-    return status if waits is status.waiting_for else msgspec.structs.replace(status, waiting_for=waits)
+def _explain_status(status: DurableOrchestrationStatus, lookups: Lookups) -> DurableOrchestrationStatus:
+    """Return the same status; its waits say what delays them, and it has what the engine knows of its progress."""
+    instance, execution = status.instance_id, status.execution or ""
+    waits = explain_waits(status.waiting_for, instance, execution, lookups, status.name, status.version)
+    reported = None if status.ended else lookups.activities()
+    if reported is None:
+        return status if waits is status.waiting_for else msgspec.structs.replace(status, waiting_for=waits)
+    counts = status.task_counts
+    if counts.queued:
+        counts = counts.with_running(reported.count_running(instance, execution))
+    progress = reported.find_progress(instance, execution)
+    return msgspec.structs.replace(status, waiting_for=waits, progress=progress, task_counts=counts)
 
 
 def not_an_instance_error(entity: str) -> UsageError:
     """Return the error for an entity where an instance is expected."""
     return UsageError(f"{entity} is an entity, not an instance: it can be signaled, deleted and purged")
+
+
+def _fold_state(instance: str, snapshot: InstanceSnapshot) -> RuntimeState | None:
+    found = snapshot.history
+    state = fold_history(parse_records(found), found.good_bytes) if found is not None else None
+    return predict_state(instance, snapshot, state)

@@ -12,6 +12,7 @@ from durablecli.client.transitions import describe_status, why_not_allowed
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, WrongState
 from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import is_entity_id
+from durablecli.replay.rewind import RewindScope
 from durablecli.store.disk import Disk
 from durablecli.store.hub_creation import create_hub_if_missing
 from durablecli.store.inbox.inbox import Inbox
@@ -97,7 +98,8 @@ class Submitter:
         if held is not None and held.is_binding and not self._reader.is_consumed(held.message):
             raise _being_restarted_error(item.instance)
         if kind == "rewind":
-            self._reader.preview_rewind(item.instance)  # raises if it isn't possible
+            scope = RewindScope(item.to, item.failed_calls)
+            self._reader.preview_rewind(item.instance, scope)  # raises if it isn't possible
         return current
 
     def check_entity_allowed(self, kind: str, item: MessageItem) -> EntityStatus:

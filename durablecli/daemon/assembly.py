@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from durablecli.apps.modules import LoadedApp
-from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.config import Config
+from durablecli.daemon.engine_app import EngineApp
 from durablecli.engine.engine import Engine
 from durablecli.engine.engine_options import EngineOptions
-from durablecli.engine.info_writer import EngineInfoWriter
+from durablecli.engine.remote_work_pool import RemoteWorkPool
 from durablecli.engine.watchdog import Watchdog
-from durablecli.engine.workers.app_location import AppLocation
-from durablecli.engine.workers.dispatcher import Dispatcher
-from durablecli.engine.workers.pool import ReportResult
 from durablecli.errors import NoPermission, StorageError
-from durablecli.management_links import ManagementEndpoint
 from durablecli.model.versions import VersionPolicy
 from durablecli.plurals import format_count
 from durablecli.project import make_absolute
-from durablecli.registry import Registry
 from durablecli.store.hang_report import HangReportFile
 from durablecli.store.hub import Hub, close_hub, open_hub
 from durablecli.store.inbox.wakeup import WakeupPipe
+from durablecli.telemetry.interface import Tracing
+from durablecli.telemetry.setup import open_tracing
 
 Echo = Callable[[str], None]
 _GC_THRESHOLD = 100_000
+_MAX_SHOWN_IDS = 3
 
 
 def log_warning(text: str) -> None:
@@ -66,19 +64,28 @@ def open_engine(
     echo: Echo,
     *,
     replay_always: bool = False,
-    get_endpoint: Callable[[], ManagementEndpoint | None] = lambda: None,
+    report_instances: bool = True,
     only_instance: str | None = None,
+    owns_process: bool = True,
+    remote_work: RemoteWorkPool | None = None,
+    app: EngineApp | None = None,
 ) -> Iterator[Engine]:
     """Open an engine with its watchdog and its wake-up pipe; what has started is stopped again, in reverse order.
 
-    `get_endpoint` returns the address of the HTTP API, once it listens. With `only_instance` the engine drives that
-    instance and those that belong to it.
+    With `only_instance` the engine drives that instance and those that belong to it. With `report_instances` it logs
+    what happens to instances, and with `owns_process` the tracing of the process is set up, where it is on.
+    `remote_work` takes the work of functions that aren't loaded. `app` is given if it is to be reloaded, or knows the
+    address of an HTTP API or the schedules.
     """
-    engine = _make_engine(hub, config, loaded, echo, replay_always=replay_always, only_instance=only_instance)
-    _inject_clients(loaded.registry, engine, get_endpoint)
-    hang_file = HangReportFile(hub.disk, hub.root)
-    hang_report = hang_file.take()
+    replay_always = replay_always or config.replay_always
     with ExitStack() as stack:
+        tracing = stack.enter_context(open_tracing(config.telemetry, echo, owns_process=owns_process))
+        options = _make_options(config, replay_always, report_instances, only_instance, tracing)
+        options = replace(options, remote_work=remote_work)
+        engine = (app or EngineApp(config, loaded)).make_engine(hub, options, echo)
+        hang_file = HangReportFile(hub.disk, hub.root)
+        hang_report = hang_file.take()
+        stack.callback(loaded.registry.close_resources)
         stack.callback(engine.close)
         stack.enter_context(engine.log_capture)
         watchdog = Watchdog(engine.current_turn, hang_file, echo)
@@ -89,47 +96,35 @@ def open_engine(
         stack.callback(wakeup.close)
         wakeup.listen(engine.wake)
         if resumed := engine.open(hang_report):
-            echo(f"resumed {format_count(resumed, 'instance')} with pending work")
+            echo(f"resumed {_format_ids(resumed)} with pending work")
         yield engine
 
 
-def _make_engine(
-    hub: Hub, config: Config, loaded: LoadedApp, echo: Echo, *, replay_always: bool, only_instance: str | None
-) -> Engine:
-    registry = loaded.registry
-    registry.add_built_in(make_call_http_functions(config.call_http.poll, config.call_http.timeout))
-    options = EngineOptions(
-        replay_always=replay_always or config.replay_always,
+def _make_options(
+    config: Config, replay_always: bool, report_instances: bool, only_instance: str | None, tracing: Tracing | None
+) -> EngineOptions:
+    return EngineOptions(
+        replay_always=replay_always,
         fail_on_nondeterminism=config.on_nondeterminism == "fail",
         versions=VersionPolicy(config.default_version, config.version_match, config.version_failure == "fail"),
         live_instances=config.concurrency.live_instances,
         checkpoint_bytes=config.checkpoint.bytes,
         checkpoint_interval=config.checkpoint.every,
         limits=config.limits,
+        retention=config.retention,
+        log_bytes=config.log.instance_bytes if config.log.instances else 0,
+        report_instances=report_instances,
         only_instance=only_instance,
+        tracing=tracing,
+        hooks=config.on,
     )
 
-    def make_dispatcher(report: ReportResult) -> Dispatcher:
-        app = AppLocation(config.app, os.path.join(loaded.folder, config.base), loaded.folder)
-        return Dispatcher(registry, report, config.concurrency, app, config.limits.payload)
 
-    info_writer = EngineInfoWriter(hub.disk, hub.root, registry)
-    return Engine(hub, registry, options=options, make_dispatcher=make_dispatcher, info_writer=info_writer, echo=echo)
-
-
-def _inject_clients(registry: Registry, engine: Engine, get_endpoint: Callable[[], ManagementEndpoint | None]) -> None:
-    """Register the timer functions, and give clients of the hub to the functions that ask for one."""
-    if not any(each.kind == "timer" or each.has_bindings for each in registry):
-        return
-    from durablecli.azure import activities, invocation  # slow to import, and few apps need them
-    from durablecli.builtin import timer_functions
-    from durablecli.client import Client
-
-    def make_clients() -> invocation.ClientProvider:
-        return invocation.ClientProvider(Client(engine.hub.root, engine), get_endpoint())
-
-    timer_functions.register_timers(registry, make_clients)
-    activities.inject_clients(registry, make_clients)
+def _format_ids(ids: Sequence[str]) -> str:
+    """Format ids, of many the first ones: `tour-1, tour-2 and 40 other instances`."""
+    shown, others = ids[:_MAX_SHOWN_IDS], len(ids) - _MAX_SHOWN_IDS
+    text = ", ".join(shown)
+    return f"{text} and {format_count(others, 'other instance')}" if others > 0 else text
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def run_until_ended(
     activities finish, for as long as the settings allow. It also returns after a signal, which leaves the instance as
     it is, and when the instance has been purged.
     """
+    if not logging.getLogger().handlers:
+        logging.getLogger().setLevel(config.log.level.upper())  # for the logs; less than a warning isn't printed
     client = Client(state_dir)
     only_instance = None if all_instances else instance
     notify_at: float | None = monotonic() + _NOTIFY_AFTER
@@ -57,7 +60,9 @@ def run_until_ended(
                 child_action(signals.restore_handlers),
                 open_own_hub(state_dir, lambda text: None) as hub,
                 _mark_as_run(only_instance),
-                open_engine(hub, config, loaded, log_warning, only_instance=only_instance) as engine,
+                open_engine(
+                    hub, config, loaded, log_warning, report_instances=False, only_instance=only_instance
+                ) as engine,
                 signals.call_on_signal(engine.stop),
             ):
                 engine.run(until=has_ended)
@@ -77,14 +82,18 @@ def _is_pending(client: Client, instance: str) -> bool:
 
 
 def _finish_calls(engine: Engine, limit: timedelta, echo: Echo) -> None:
-    """Let all dispatched calls finish, also those that are still queued for a thread; then drain."""
+    """Let all dispatched calls finish, also those that are still queued for a thread, and have hooks called; then
+    drain."""
     until = monotonic() + limit.total_seconds()
     notify_at: float | None = monotonic() + _NOTIFY_AFTER
     outstanding = set() if engine.is_stopping else engine.keys_in_flight()
-    while (outstanding := outstanding & engine.keys_in_flight()) and monotonic() < until and not engine.is_stopping:
+    while monotonic() < until and not engine.is_stopping:
+        outstanding &= engine.keys_in_flight()
+        if not outstanding and not engine.hooks.is_delivering:
+            break
         if notify_at is not None and monotonic() >= notify_at:
-            calls = format_count(len(outstanding), "call")
-            echo(f"waiting up to {limit.total_seconds():g} s for {calls} to finish")
+            what = format_count(len(outstanding), "call") if outstanding else "the hooks"
+            echo(f"waiting up to {limit.total_seconds():g} s for {what} to finish")
             notify_at = None
         engine.step(_POLL_INTERVAL)
     engine.drain(timedelta(seconds=max(0.0, until - monotonic())))

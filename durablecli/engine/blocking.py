@@ -11,9 +11,11 @@ import logging
 from durablecli.engine.commit_builder import LogLine
 from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.instance_cache import CachedInstance
+from durablecli.engine.ready_queue import ReadyQueue
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turn_recorder import TurnRecorder
-from durablecli.engine.watchdog import format_block_reason
+from durablecli.engine.watchdog import format_block_reason, is_code_unchanged
+from durablecli.escape import escape
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.replay import pending
@@ -23,16 +25,23 @@ from durablecli.store.hang_report import HangReport
 class Blocker:
     """Blocks instances, or fails them where the options ask for that, and unblocks them."""
 
-    def __init__(self, shared: SharedParts, applier: DecisionApplier, recorder: TurnRecorder) -> None:
+    def __init__(
+        self, shared: SharedParts, applier: DecisionApplier, recorder: TurnRecorder, ready: ReadyQueue
+    ) -> None:
         self._cycle = shared.cycle
+        self._instances = shared.instances
+        self._ready = ready
         self._registry = shared.registry
         self._applier = applier
         self._recorder = recorder
+        self._serves_workers = shared.options.remote_work is not None
         self._fail_on_nondeterminism = shared.options.fail_on_nondeterminism
         self.hang_report: HangReport | None = None
         """The instance that hung the last engine: it isn't run even if its message still waits in the inbox."""
         self._internal_errors: dict[str, str] = {}
         """Instances whose turns failed unexpectedly, and how."""
+        self._blocked: set[str] = set()
+        """The instances that were blocked, or found to be blocked, and may still be."""
 
     def note_internal_error(self, id: str, text: str) -> bool:
         """Block an instance from now on because its turn failed unexpectedly. False if it was noted before."""
@@ -54,6 +63,28 @@ class Blocker:
             return format_block_reason(self.hang_report)
         return self._internal_errors.get(id)
 
+    def note_blocked(self, id: str) -> None:
+        """Note an instance that an earlier engine has blocked, and that isn't tried again here."""
+        self._blocked.add(id)
+
+    def retry_blocked(self) -> int:
+        """Try the turns of blocked instances again, as the code has changed. Returns their number."""
+        self._internal_errors.clear()
+        if self.hang_report is not None and not is_code_unchanged(format_block_reason(self.hang_report)):
+            self.hang_report = None
+        blocked, self._blocked = sorted(self._blocked), set()
+        count = 0
+        for id in blocked:
+            instance = self._instances.get(id)
+            if instance is None or (reason := instance.runtime_state.blocked) is None:
+                continue
+            if is_code_unchanged(reason):
+                self._blocked.add(id)
+            else:
+                self._ready.add(id)
+                count += 1
+        return count
+
     def block(self, instance: CachedInstance, reason: str) -> None:
         """Record why an instance's turns can't run, once per reason. What arrives from now on is held."""
         self.block_or_fail(instance, reason, "durablecli.NonDeterminism" if self._fail_on_nondeterminism else None)
@@ -61,6 +92,7 @@ class Blocker:
     def block_or_fail(self, instance: CachedInstance, reason: str, failure_kind: str | None) -> None:
         """Block an instance, or with a `failure_kind` fail it."""
         instance.drop_executor()
+        self._blocked.add(instance.id)
         state = instance.runtime_state
         if state.last_n == 0:
             return  # its start is recorded as held first, and then looked at again
@@ -68,10 +100,13 @@ class Blocker:
             self._fail(instance, Failure(failure_kind, reason))
         elif state.blocked != reason:
             self._applier.record_event(instance, ev.ExecutionBlocked(reason))
-            arguments = (instance.id, reason.replace("\n", "; "))
+            name, arguments = state.started.name, (escape(instance.id), escape(reason.replace("\n", "; ")))
+            fields = {"event": "blocked", "instance": instance.id, "name": name, "reason": reason}
             self._cycle.builder.log_lines.append(
-                LogLine(f"orchestrator.{state.started.name}", logging.WARNING, "%s is blocked: %s", arguments)
+                LogLine(f"orchestrator.{name}", logging.WARNING, "%s is blocked: %s", arguments, fields)
             )
+            if self._applier.hooks.is_used:
+                self._applier.hooks.report_block(instance, reason)
 
     def _fail(self, instance: CachedInstance, failure: Failure) -> None:
         state = instance.runtime_state
@@ -86,7 +121,7 @@ class Blocker:
         state = instance.runtime_state
         if state.blocked is not None:
             self._applier.record_event(instance, ev.ExecutionUnblocked())
-            self._applier.schedule_activities(instance.id, state.execution, pending.activities(state))
+            self._applier.schedule_activities(state, pending.activities(state))
 
     # ── activities that aren't loaded ──────────────────────────────────────────────────────────────────────────
 
@@ -102,8 +137,10 @@ class Blocker:
         """Block an instance if an activity that it has scheduled isn't loaded; True if so."""
         assert self._registry is not None
         self._applier.missing_activity.discard(instance.id)
+        if self._serves_workers:
+            return False
         for _, task in pending.activities(instance.runtime_state):
             if self._registry.find_activity(task.name) is None:
-                self.block(instance, f"activity '{task.name}' isn't loaded")
+                self.block(instance, self._registry.describe_missing("activity", task.name))
                 return True
         return False

@@ -10,7 +10,11 @@ from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.ids import make_child_id
+from durablecli.model.trace_context import make_execution_context
 from durablecli.replay import pending
+
+CANCELLED = "cancelled by the orchestrator"
+"""The reason that activities and sub-orchestrations get whose calls are cancelled."""
 
 
 class ChildStarter:
@@ -42,12 +46,33 @@ class ChildStarter:
             self._cycle.send(parent.id, execution, ev.SubOrchestrationInstanceFailed(n, failure))
         else:
             self._cycle.starting_children.add(event.instance)
+            self._cycle.child_starts[event.instance] = ev.Origin(parent.id, execution, n)
             self._cycle.send(event.instance, None, started)
+
+    def cancel(self, parent: CachedInstance, n: int, event: ev.SubOrchestrationInstanceCreated) -> None:
+        """Terminate the child that decision `n` of its parent has created. One whose start is among the deliveries of
+        the cycle is recorded, and runs no turn."""
+        id, execution = event.instance, parent.runtime_state.execution
+        origin, terminated = ev.Origin(parent.id, execution, n), ev.ExecutionTerminated(CANCELLED)
+        known = self._instances.get(id)
+        if self._cycle.child_starts.get(id) == origin:
+            self._cycle.cancelled_starts.add(id)
+            self._cycle.send(id, self._cycle.builder.execution, terminated)
+        elif known is not None:
+            actual = known.runtime_state.started.parent
+            if actual == origin or (
+                actual is not None
+                and (actual.instance, actual.execution) == (parent.id, execution)
+                and self._deduplicator.find(parent.id, execution) is not None
+            ):
+                self._cycle.send(id, known.runtime_state.execution, terminated)
+        elif self._instances.is_quarantined(id):
+            self._cycle.send(id, None, terminated)
 
     def make_start(
         self, parent: CachedInstance, n: int, event: ev.SubOrchestrationInstanceCreated
     ) -> ev.ExecutionStarted:
-        """The first event of the child that decision `n` of its parent creates."""
+        """The first event of the child that decision `n` of its parent creates. It has the tags of its parent."""
         return ev.ExecutionStarted(
             event.instance,
             self._cycle.builder.execution,
@@ -56,6 +81,8 @@ class ChildStarter:
             event.version,
             ev.Origin(parent.id, parent.runtime_state.execution, n),
             depth=parent.runtime_state.started.depth + 1,
+            tags=parent.runtime_state.started.tags,
+            trace=make_execution_context(parent.runtime_state.started.trace, parent.id, parent.runtime_state.execution),
         )
 
     def why_not_startable(self, started: ev.ExecutionStarted) -> Failure | None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from durablecli.engine.event_size import estimate_size
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance
-from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask
+from durablecli.engine.instance_notes import NOT_NOTED, InstanceNote, make_note
+from durablecli.engine.metrics import Counts
+from durablecli.engine.remote_answers import ReportDone, TurnRequest
+from durablecli.engine.remote_queues import TurnOffer
+from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, WorkKey
 from durablecli.limits import MIB
 from durablecli.model import codec
 from durablecli.model import events as ev
+from durablecli.model.reported_progress import ReportedProgress
+from durablecli.replay.remote_work import RemoteTurn, TurnKey
 from durablecli.replay.turn_log import OutputLine
 from durablecli.store.journal.commits import (
     Commit,
@@ -21,6 +28,7 @@ from durablecli.store.journal.commits import (
     PurgedExecution,
     QuarantinedMessage,
 )
+from durablecli.telemetry.interface import EventSpan, ExecutionSpan
 
 MAX_COMMIT_RECORDS = 4_096
 MAX_COMMIT_BYTES = 8 * MIB
@@ -37,18 +45,32 @@ class LogLine(NamedTuple):
     level: int
     text: str
     arguments: tuple[Any, ...]
+    fields: dict[str, str]
+    """What the line says, for log.format json."""
+
+
+class TurnOutput(NamedTuple):
+    """What an orchestrator has printed and logged in one turn."""
+
+    instance: str
+    execution: str
+    name: str
+    lines: list[OutputLine]
 
 
 class CommitBuilder:
     """The commit of one cycle. Once it `is_full`, what is left waits for the next one."""
 
-    def __init__(self, commit_number: int, epoch: int, at: datetime) -> None:
+    def __init__(self, commit_number: int, epoch: int, at: datetime, noted: frozenset[type] = NOT_NOTED) -> None:
         self.commit_number = commit_number
         self.execution = f"{commit_number:x}"
         self.commit = Commit(commit_number, epoch, at, [])
         self.at = at
-        self.size = 0
-        self.record_count = 0
+        self.size = self.record_count = self.turn_count = 0
+        self.counts: Counts = defaultdict(int)
+        """What has happened in this cycle, for the metrics."""
+        self.cycle_seconds = self.decided_at = 0.0
+        """How long the cycle took, and when it ended by the monotonic clock."""
         self.changed: dict[str, CachedInstance | CachedEntity] = {}
         self.runnable_entities: dict[str, CachedEntity] = {}
         """The entities that may have operations to run."""
@@ -56,14 +78,31 @@ class CommitBuilder:
         self.entity_batch_tasks: list[EntityBatchTask] = []
         self.abandoned_batches: list[tuple[str, str, int]] = []
         """Batches whose results will be ignored; the next batch of the same entity may start in this commit."""
-        self.terminated_executions: list[tuple[str, str]] = []
+        self.terminated_executions: list[tuple[str, str, str]] = []
         """Executions that were terminated; their calls are cancelled."""
+        self.cancelled_calls: list[WorkKey] = []
+        """Calls of activities that orchestrators have cancelled; some of them may be scheduled in this commit."""
         self.ended_executions: list[tuple[str, str, frozenset[int]]] = []
         """Executions that have ended by themselves, with the decisions of calls to be cancelled."""
-        self.log_lines: list[LogLine | OutputLine] = []
+        self.spans: list[ExecutionSpan | EventSpan] = []
+        """The spans of traced executions that have ended, and of events."""
+        self.log_lines: list[LogLine | OutputLine | InstanceNote] = []
+        self._noted = noted
+        self.progress: dict[str, tuple[str, ReportedProgress]] = {}
+        """The progress that turns have reported: by instance, with the execution."""
+        self.turn_outputs: list[TurnOutput] = []
+        """Those of the lines that orchestrators have printed and logged, for the logs of their instances."""
         self.released_ids: list[tuple[str, str]] = []
         """Reservations of ids that are taken from now on, each with its message."""
         self.acks: list[Callable[[], None]] = []
+        self.remote_offers: list[TurnOffer] = []
+        """The remote turns that workers may request from now on."""
+        self.remote_turns: list[tuple[TurnRequest, RemoteTurn]] = []
+        """The remote turns that are prepared for workers."""
+        self.settled_turns: list[tuple[TurnKey, bool]] = []
+        """The remote turns that are over, each with whether an answer was recorded."""
+        self.remote_acks: list[tuple[ReportDone, str | None]] = []
+        """The acknowledgements of workers' answers, each with the reason if the answer had no effect."""
         self.reserved_ids: list[tuple[str, str]] = []
         """Ids that were reserved for this commit, each with its message."""
         self.visited: list[str] = []
@@ -115,6 +154,10 @@ class CommitBuilder:
             or self.ended_executions
             or self.log_lines
             or self.acks
+            or self.remote_offers
+            or self.remote_turns
+            or self.settled_turns
+            or self.remote_acks
             or self.released_ids
         )
 
@@ -123,6 +166,8 @@ class CommitBuilder:
         data = codec.encode_record(record, instance.seed)
         size = len(data) + 1
         state = instance.runtime_state
+        if type(record.event) in self._noted and (note := make_note(instance, record)) is not None:
+            self.log_lines.append(note)
         state.apply(record)
         state.size += size
         write = instance.write
@@ -174,6 +219,11 @@ class CommitBuilder:
             purged = {(each.instance, each.execution) for each in commit.purged}
             commit.writes = [each for each in commit.writes if (each.instance, each.execution) not in purged]
         return commit
+
+    def settle_remote_turn(self, key: TurnKey, done: ReportDone) -> None:
+        """Note that the answer to a remote turn is recorded, and tell the worker once that is on disk."""
+        self.settled_turns.append((key, True))
+        self.remote_acks.append((done, None))
 
     def consume(self, message: str, upto: int | None = None) -> None:
         self.commit.consumed.append(ConsumedMessage(message, upto))

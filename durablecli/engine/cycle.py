@@ -22,6 +22,10 @@ class Cycle:
         """Counts over all cycles."""
         self.starting_children: set[str] = set()
         """The instances whose start is among the deliveries."""
+        self.child_starts: dict[str, ev.Origin] = {}
+        """The sub-orchestrations whose start is among the deliveries, with the decisions that create them."""
+        self.cancelled_starts: set[str] = set()
+        """Those of them that were cancelled since: their starts are held."""
         self.delivery_count = 0
         """The deliveries queued since the last time all of them were made."""
         self.undispatched_count = 0
@@ -30,12 +34,15 @@ class Cycle:
         self._held_count = 0
         self._turn_budget = turn_budget
         self._deadline = 0.0
+        self.began_at = monotonic()
+        """When the last cycle began, by the monotonic clock."""
 
     def begin(self, builder: CommitBuilder) -> None:
         """Begin a cycle that writes into this commit."""
         self.builder = builder
         self.handling = None
-        self._deadline = monotonic() + self._turn_budget
+        self.began_at = now = monotonic()
+        self._deadline = now + self._turn_budget
 
     @property
     def is_budget_spent(self) -> bool:
@@ -83,6 +90,8 @@ class Cycle:
         """Note that every delivery has been made."""
         self.delivery_count = 0
         self.starting_children.clear()
+        self.child_starts.clear()
+        self.cancelled_starts.clear()
 
     def is_reached(self, id: str) -> bool:
         """Whether a delivery to this instance or entity is queued."""

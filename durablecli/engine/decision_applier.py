@@ -13,19 +13,27 @@ import msgspec
 from msgspec.structs import replace
 
 from durablecli.engine.child_starter import ChildStarter
+from durablecli.engine.hook_starter import HookStarter
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance
+from durablecli.engine.metrics import CONTINUED_AS_NEW
 from durablecli.engine.ready_queue import ReadyQueue
+from durablecli.engine.schedule_notices import notify_schedule
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.workers.decided_tasks import ActivityTask
 from durablecli.model import events as ev
+from durablecli.model.schedule_options import RUN_ENDED
+from durablecli.model.trace_context import TraceContext, is_root, make_execution_context
 from durablecli.replay import pending
+from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.check.correlation import to_entity_operation_event
 from durablecli.store.journal.commits import QuarantinedMessage
+from durablecli.telemetry.interface import EventSpan, ExecutionSpan
 
 _DECISIONS_WITH_EFFECTS = frozenset(
     (
         ev.EventSent,
         ev.TaskScheduled,
+        ev.TaskCanceled,
         ev.TimerCreated,
         ev.TimerCanceled,
         ev.SubOrchestrationInstanceCreated,
@@ -51,7 +59,10 @@ class DecisionApplier:
         self._scope = shared.scope
         self._deduplicator = shared.deduplicator
         self._ready = ready
+        self._tracing = shared.options.tracing
+        self._serves_workers = shared.options.remote_work is not None
         self._children = children
+        self.hooks = HookStarter(shared)
         self.missing_activity: set[str] = set()
         """The instances that have scheduled an activity that isn't loaded."""
 
@@ -93,6 +104,9 @@ class DecisionApplier:
             case ev.TimerCanceled():
                 builder.record(instance, record)
                 self._timers.cancel(instance.id, instance.runtime_state.execution, event.timer)
+            case ev.TaskCanceled():
+                self._cancel_call(instance, event.task)
+                builder.record(instance, record)
             case ev.SubOrchestrationInstanceCreated():
                 if not (self._deduplicator and self._children.adopt_started(instance, record, event)):
                     builder.record(instance, record)
@@ -127,18 +141,33 @@ class DecisionApplier:
 
     def _schedule_activity(self, instance: CachedInstance, n: int, task: ev.TaskScheduled) -> None:
         assert self._registry is not None
-        if self._registry.find_activity(task.name) is not None:
+        if self._serves_workers or self._registry.find_activity(task.name) is not None:
             tasks = self._cycle.builder.activity_tasks
-            tasks.append(ActivityTask(instance.id, instance.runtime_state.execution, n, task))
+            state, started = instance.runtime_state, instance.runtime_state.started
+            tasks.append(ActivityTask(instance.id, state.execution, n, task, False, started.trace, started.version))
         else:
             self.missing_activity.add(instance.id)
             self._ready.add(instance.id)  # it is blocked once the turn is recorded
 
-    def schedule_activities(self, id: str, execution: str, activities: Iterable[tuple[int, ev.TaskScheduled]]) -> None:
+    def _cancel_call(self, instance: CachedInstance, n: int) -> None:
+        """Stop what decision `n` has begun: an activity, a sub-orchestration, or the delay before another attempt."""
+        execution = instance.runtime_state.execution
+        match instance.runtime_state.open_decisions.get(n):
+            case ev.TaskScheduled():
+                self._cycle.builder.cancelled_calls.append((instance.id, execution, n))
+            case ev.SubOrchestrationInstanceCreated() as created:
+                self._children.cancel(instance, n, created)
+            case ev.TimerCreated():
+                self._timers.cancel(instance.id, execution, n)
+            case _:
+                pass  # its outcome has arrived, and is held
+
+    def schedule_activities(self, state: RuntimeState, activities: Iterable[tuple[int, ev.TaskScheduled]]) -> None:
         """Schedule activities again that may have run before."""
+        id, execution, started = state.instance, state.execution, state.started
         if id in self._scope:
             self._cycle.builder.activity_tasks += [
-                ActivityTask(id, execution, n, task, redelivered=True) for n, task in activities
+                ActivityTask(id, execution, n, task, True, started.trace, started.version) for n, task in activities
             ]
 
     def _send_event(self, instance: CachedInstance, record: ev.Record, event: ev.EventSent) -> ev.Record:
@@ -150,7 +179,17 @@ class DecisionApplier:
             return replace(record, event=replace(event, undelivered=True))
         origin = ev.Origin(instance.id, instance.runtime_state.execution, record.n)
         self._cycle.send(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
+        if self._tracing is not None and target is not None:
+            trace = make_execution_context(instance.runtime_state.started.trace, origin.instance, origin.execution)
+            self.add_event_span(target, event.name, trace)
         return record
+
+    def add_event_span(self, target: CachedInstance, name: str, trace: TraceContext | None) -> None:
+        """Have a span emitted for an event that an instance receives, if its sender has a trace."""
+        if trace is not None:
+            state = target.runtime_state
+            receiver = make_execution_context(state.started.trace, target.id, state.execution)
+            self._cycle.builder.spans.append(EventSpan(trace, receiver, target.id, name, self._cycle.builder.at))
 
     # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -159,10 +198,11 @@ class DecisionApplier:
     ) -> None:
         """Send the operation that decision `n` of an instance calls or signals to its entity."""
         origin = ev.Origin(instance.id, instance.runtime_state.execution, n)
-        if isinstance(event, ev.EntityOperationCalled):
-            received = ev.EntityOperationReceived(event.name, event.input, origin, expects_reply=True)
-        else:
-            received = ev.EntityOperationReceived(event.name, event.input, origin, scheduled_time=event.scheduled_time)
+        trace = make_execution_context(instance.runtime_state.started.trace, origin.instance, origin.execution)
+        expects_reply = isinstance(event, ev.EntityOperationCalled)
+        received = ev.EntityOperationReceived(
+            event.name, event.input, origin, expects_reply, scheduled_time=event.scheduled_time, trace=trace
+        )
         self._cycle.send(event.entity, None, received)
 
     def _answer_if_applied(
@@ -198,9 +238,10 @@ class DecisionApplier:
         children = [child.instance for _, child in pending.children(state)] if recursive else []
         self._cancel_timers_and_locks(instance)
         self.record_event(instance, event)
-        reason = msgspec.Raw(msgspec.json.encode(event.reason))
-        self.record_event(instance, ev.ExecutionCompleted("Terminated", result=reason))
-        self._cycle.builder.terminated_executions.append((instance.id, state.execution))
+        output = event.output or msgspec.Raw(msgspec.json.encode(event.reason))
+        self.record_event(instance, ev.ExecutionCompleted("Terminated", result=output))
+        reason = f"terminated: {event.reason}" if event.reason else "terminated"
+        self._cycle.builder.terminated_executions.append((instance.id, state.execution, reason))
         self._finish_instance(instance)
         for child in children:
             self._cycle.send(child, None, replace(event, message=None))
@@ -223,7 +264,29 @@ class DecisionApplier:
             instance.incomplete = False
             self._cycle.builder.mark_continued(instance, False)
         self._cycle.stats["ended"] += 1
+        state = instance.runtime_state
+        self._cycle.builder.counts[state.end_status or "", state.started.name] += 1
+        if state.started.trace is not None:
+            self._add_span(state, state.started.trace, state.end_status or "")
         self._children.answer_parent(instance)
+        if self.hooks.is_used:
+            self.hooks.report_end(instance)
+        notify_schedule(self._cycle, state.started, RUN_ENDED)
+
+    def _add_span(self, state: RuntimeState, trace: TraceContext, status: str) -> None:
+        """Have the span of an execution that has ended emitted once that is on disk."""
+        started, at = state.started, state.updated
+        span = ExecutionSpan(
+            trace, started.instance, started.execution, started.name, started.version, state.created, at, status,
+            state.failure,
+        )  # fmt: skip
+        self._cycle.builder.spans.append(span)
+
+    def _continue_trace(self, old: ev.ExecutionStarted) -> TraceContext | None:
+        """The trace of the next execution: a new one, unless someone else's trace contains the instance."""
+        if old.trace is None or not is_root(old.trace):
+            return old.trace
+        return self._tracing.make_root(old.name) if self._tracing is not None else None
 
     def complete_turn(self, instance: CachedInstance) -> None:
         """Note that a turn that a crash cut off is completed by this commit."""
@@ -234,7 +297,9 @@ class DecisionApplier:
     def _continue_as_new(self, instance: CachedInstance, record: ev.Record, event: ev.ContinueAsNew) -> None:
         """Begin the next execution: a new file, with the events that nothing has read yet."""
         state, executor, builder = instance.runtime_state, instance.executor, self._cycle.builder
-        unread = executor.unread_events() if executor is not None and event.save_events else []
+        unread: Iterable[ev.EventRaised] = instance.carried
+        if executor is not None:
+            unread = executor.unread_events() if event.save_events else []
         builder.record(instance, record)
         held = [held.event for held in state.held if isinstance(held.event, ev.EventRaised)]
         old = state.started
@@ -243,12 +308,17 @@ class DecisionApplier:
             builder.execution,
             old.name,
             event.input,
-            old.version,
+            old.version if event.version is None else event.version,
             old.parent,
             custom_status=state.custom_status,
             held=True,
             depth=old.depth,
+            tags=old.tags,
+            trace=self._continue_trace(old),
         )
+        builder.counts[CONTINUED_AS_NEW, old.name] += 1
+        if old.trace is not None:
+            self._add_span(state, old.trace, CONTINUED_AS_NEW)
         instance.reset(builder.execution)
         builder.record(instance, ev.Record(1, record.at, started))
         for carried in [*unread, *held]:

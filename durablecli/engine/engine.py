@@ -20,6 +20,7 @@ from typing import NoReturn
 from durablecli.engine.admission import WorkInFlight
 from durablecli.engine.background import BackgroundThread
 from durablecli.engine.clock import Clock, SystemClock
+from durablecli.engine.code_replacer import CodeReplacer
 from durablecli.engine.committer import Committer
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.info_writer import EngineInfoWriter
@@ -29,7 +30,9 @@ from durablecli.engine.journal_writer import JournalWriter, SyncReport
 from durablecli.engine.log_capture import LogCapture
 from durablecli.engine.maintenance import Maintenance
 from durablecli.engine.message_queue import Submission
+from durablecli.engine.monitor import EngineMonitor
 from durablecli.engine.publisher import Publisher
+from durablecli.engine.remote_answers import RemoteHandoff
 from durablecli.engine.shared_parts import make_shared_parts
 from durablecli.engine.startup import Startup
 from durablecli.engine.timers import TimerEntry
@@ -56,8 +59,9 @@ _MAX_UNSYNCED_COMMITS = 16
 _MAX_UNSYNCED_SLICES = 2
 """While a turn is being split: its slices are large, and the cycles between them mustn't wait for many of them."""
 
-Handoff = ActivityResult | EntityBatchResult | Submission | SyncReport | None
+Handoff = ActivityResult | EntityBatchResult | Submission | RemoteHandoff | SyncReport | None
 """An item for the engine's thread from another one; None only wakes it."""
+OnDone = Callable[[DurableError | None], None]
 
 
 class Engine:
@@ -77,29 +81,31 @@ class Engine:
         self.hub, self.echo, self.clock = hub, echo, clock or SystemClock()
         self.options = options = options or EngineOptions()
         self._handoff_queue: SimpleQueue[Handoff] = SimpleQueue()
-        self._stopping = self._closed = False
-        self._has_changed = False
+        self._stopping = self._closed = self._has_changed = False
         self._failure: DurableError | None = None
         report, threaded = self._handoff_queue.put, options.use_threads
+        if options.remote_work is not None:
+            options.remote_work.bind(report)
         self.background: BackgroundThread[Callable[[], None]] = BackgroundThread(
             "durable-background", lambda work: work(), lambda error: report(SyncReport(0, error)), threaded=threaded
         )
         self.journal_writer = JournalWriter(hub.journal, report, threaded=threaded)
         self.dispatcher = dispatcher = make_dispatcher(report) if make_dispatcher is not None else None
-        self.log_capture = LogCapture()
+        self.log_capture = LogCapture(report_instances=options.report_instances)
         self.current_turn = CurrentTurn()
         shared = make_shared_parts(hub, registry, options, self.clock, echo, self._count_in_flight)
         self.instances, self.timers, self.scope = shared.instances, shared.timers, shared.scope
         self.stats: Counter[str] = shared.cycle.stats
         self._turn_runner = turns = TurnRunner(shared, self.current_turn)
-        self.split_turn = turns.split_turn
-        self._intake = intake = Intake(shared, turns, dispatcher)
+        self.split_turn, self.hooks = turns.split_turn, turns.applier.hooks
+        self._intake = intake = Intake(shared, turns, dispatcher, self.background)
         self._messages = intake.messages
         self.publisher = publisher = Publisher(hub, self.instances, self.background, echo)
         self._committer = committer = Committer(
             shared, turns, publisher, self.journal_writer, dispatcher, self.log_capture,
             is_busy=self._has_input, fail=self._fail,
         )  # fmt: skip
+        self.metrics = EngineMonitor(shared, turns, intake, publisher, committer, dispatcher)
         # For readers in this process: see `store/publication.py:PublicationStatus`.
         self.list_unpublished, self.is_on_its_way = publisher.list_unpublished, committer.is_on_its_way
         self._maintenance = Maintenance(
@@ -109,6 +115,7 @@ class Engine:
         self._unexpected_errors = UnexpectedErrorHandler(
             shared, turns, intake, committer, publisher, restorer, dispatcher, sync=self._sync
         )
+        self.code = CodeReplacer(shared, turns, committer, self._sync, self.wake)
         self._startup = Startup(shared, turns, intake.message_handler, committer, restorer, self._unexpected_errors)
 
     # ── from other threads ─────────────────────────────────────────────────────────────────────────────────────
@@ -127,11 +134,7 @@ class Engine:
         return Receipt(submission.message.message, [item.instance for item in items])
 
     def submit(
-        self,
-        kind: str,
-        items: Sequence[MessageItem],
-        message: str | None = None,
-        on_done: Callable[[DurableError | None], None] | None = None,
+        self, kind: str, items: Sequence[MessageItem], message: str | None = None, on_done: OnDone | None = None
     ) -> Submission:
         """Submit a message without waiting; `on_done` is called in the engine's thread, with None or the error."""
         given = Message(message or new_message_id(), 0, self.clock.now(), kind, list(items), run=self.scope.root)
@@ -152,11 +155,11 @@ class Engine:
 
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def open(self, hang_report: HangReport | None = None) -> int:
-        """Continue what the hub holds. Returns the number of instances with pending work."""
-        count = self._startup.run(hang_report)
+    def open(self, hang_report: HangReport | None = None) -> list[str]:
+        """Continue what the hub holds. Returns the instances and entities with pending work."""
+        with_work = self._startup.run(hang_report)
         self._maintenance.save_quarantine()
-        return count
+        return with_work
 
     def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
         """Cycle until `stop` is called, or `until` is true between two cycles."""
@@ -182,17 +185,17 @@ class Engine:
         return set() if self.dispatcher is None else {call.key for call in self.dispatcher.iter_in_flight()}
 
     def drain(self, limit: timedelta) -> None:
-        """Start nothing more, and wait for running calls. What still runs after `limit` runs again in the next
-        engine."""
+        """Start nothing more, and wait for running calls; what outlives `limit` runs again in the next engine."""
         until = monotonic() + limit.total_seconds()
         self.pause()
         while (self.dispatcher is not None and self.dispatcher.in_flight_count) and monotonic() < until:
             self.step(min(0.1, max(0.0, until - monotonic())))
+        self._sync()
+        self.step()  # takes the result of a call that has ended since the last one
         self.flush()
 
     def flush(self) -> None:
-        """Bring everything decided to the disk and publish it. A split turn is completed; no new input is taken, as
-        there might be no end to it."""
+        """Bring everything decided to the disk and publish it, also the rest of a split turn, but take no new input."""
         committer = self._committer
         while committer.unsynced_count or self.split_turn.is_active:
             if committer.unsynced_count >= (_MAX_UNSYNCED_SLICES if self.split_turn.is_active else 1):
@@ -216,7 +219,7 @@ class Engine:
         with self.log_capture:  # drops the output of orchestrators that are closed
             self.instances.close()
         self._closed = True
-        self._committer.end_watchers.close()
+        self._committer.close()
         unseen: BaseException | None = None
         with suppress(Empty):
             while True:
@@ -230,10 +233,9 @@ class Engine:
         self._messages.reject_all(self._failure or _make_stopped_error())
 
     def _count_in_flight(self) -> WorkInFlight:
-        dispatcher = self.dispatcher
-        if dispatcher is None:
+        if (dispatcher := self.dispatcher) is None:
             return WorkInFlight(0, 0, 0)
-        return WorkInFlight(dispatcher.in_flight_count, dispatcher.executions_in_flight_count, dispatcher.capacity)
+        return WorkInFlight(dispatcher.local_count, dispatcher.executions_in_flight_count, dispatcher.capacity)
 
     # ── state ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -254,7 +256,7 @@ class Engine:
         """Whether nothing can happen before the next result, message or due time."""
         if self._committer.unsynced_count or self._has_input() or self._messages.may_have_unread:
             return False
-        return self._turn_runner.is_idle
+        return self._turn_runner.is_idle and not self._intake.is_sweeping
 
     @property
     def is_idle(self) -> bool:
@@ -264,7 +266,8 @@ class Engine:
         due = self.timers.next_due_time()
         if due is not None and due <= self.clock.now():
             return False
-        if self.dispatcher is not None and self.dispatcher.awaited_count:
+        dispatcher, remote = self.dispatcher, self.options.remote_work
+        if (dispatcher is not None and dispatcher.awaited_count) or (remote is not None and len(remote.turns)):
             return False
         return not any(self._is_timer_open(entry) for entry in self.timers.list_back_offs())
 
@@ -284,6 +287,7 @@ class Engine:
         self._receive(self._limit_wait(wait))
         if not self._may_begin_cycle():
             return True
+        self.code.replace_if_requested()
         try:
             self._committer.begin_cycle()
             self._intake.process_inputs()
@@ -305,6 +309,9 @@ class Engine:
         due = self.timers.next_due_time()
         if due is not None:
             wait = min(wait, max(0.0, (due - self.clock.now()).total_seconds()))
+        wait = self._intake.limit_wait(wait)
+        if self.dispatcher is not None and (starts_in := self.dispatcher.limited.next_start_in) is not None:
+            wait = min(wait, starts_in)
         if self._maintenance.needs_sync:
             wait = min(wait, 0.0 if not self._committer.unsynced_count else 0.05)
         elif self.publisher.has_unindexed_rows:
@@ -337,14 +344,12 @@ class Engine:
 
     def _receive_item(self, item: Handoff) -> None:
         match item:
-            case ActivityResult() | EntityBatchResult() | Submission():
-                self._intake.add(item)
             case SyncReport(error=BaseException() as error):
                 self._fail(error)
             case SyncReport(commit_number=commit_number):
                 self._committer.publish_up_to(commit_number)
-            case None:
-                pass
+            case _ if item is not None:
+                self._intake.add(item)
 
     def _sync(self) -> None:
         """Wait until every commit is on disk."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from durablecli.config import LimitsConfig
+from durablecli.config import HooksConfig, LimitsConfig, RetentionConfig
+from durablecli.engine.remote_work_pool import RemoteWorkPool
 from durablecli.limits import MIB
 from durablecli.model.versions import ANY_VERSION, VersionPolicy
+from durablecli.telemetry.interface import Tracing
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,22 @@ class EngineOptions:
     checkpoint_bytes: int = 16 * MIB
     checkpoint_interval: timedelta = timedelta(seconds=10)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
     sync_in_place: bool = True
     """Whether the engine's own thread may sync a commit while no other work is waiting."""
     use_threads: bool = True
     """Whether journal, index and checkpoints have threads of their own; without them each step runs where it is due."""
     turn_budget: timedelta = timedelta(milliseconds=10)
     """The time that a cycle may run turns before it commits."""
+    log_bytes: int = 4 * MIB
+    """The greatest size of the log of an instance; 0 keeps no logs."""
+    tracing: Tracing | None = None
+    """Emits the spans of executions, activities and entities; None emits none."""
+    report_instances: bool = False
+    """Whether starts, ends, failures and the like are logged, by `durablecli.instance`."""
     only_instance: str | None = None
     """The one instance to drive, with everything that belongs to it; None drives all instances. See `scope`."""
+    hooks: HooksConfig = field(default_factory=HooksConfig)
+    """What is called when instances end or are blocked."""
+    remote_work: RemoteWorkPool | None = None
+    """Takes the work for functions that aren't loaded here; without it instances that need one are blocked."""

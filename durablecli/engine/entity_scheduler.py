@@ -9,16 +9,16 @@ so does the unlock: neither can overtake the other.
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from durablecli.engine.child_starter import ChildStarter
-from durablecli.engine.commit_builder import LogLine
 from durablecli.engine.decision_applier import DecisionApplier
+from durablecli.engine.entity_blocking import EntityBlocker
 from durablecli.engine.entity_compaction import EntityCompactor
 from durablecli.engine.instance_cache import CachedEntity
+from durablecli.engine.schedule_notices import notify_of_refused_start
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.split_turn import SplitTurn
 from durablecli.engine.timers import TimerEntry
@@ -28,13 +28,10 @@ from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.entity_id import parse_entity_name
 from durablecli.model.failures import Failure
+from durablecli.model.trace_context import TraceContext
 from durablecli.replay.entity_state import EntityRuntimeState
 
 _MAX_BATCH_OPERATIONS = 5_000
-
-_BLOCKED_MESSAGE = (
-    "%s is blocked: %s (loaded: %s). It resumes once its code is loaded; to delete it: durable entity delete %s"
-)
 
 
 class EntityScheduler:
@@ -49,13 +46,14 @@ class EntityScheduler:
         self._timers = shared.timers
         self._scope = shared.scope
         self._deduplicator = shared.deduplicator
+        self._tracing = shared.options.tracing
+        self._serves_workers = shared.options.remote_work is not None
         self._applier = applier
         self._children = children
         self._split_turn = split_turn
         self._default_version = shared.options.versions.current
         self._compactor = EntityCompactor(shared, applier)
-        self._reported_missing: set[str] = set()
-        """The names of entities whose code is missing, as the log says already."""
+        self._blocker = EntityBlocker(shared, applier)
 
     # ── arrivals ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,8 +241,8 @@ class EntityScheduler:
             if entity.running_upto or not (operations := state.next_operations(_MAX_BATCH_OPERATIONS)):
                 continue
             name = parse_entity_name(entity.id)
-            if registry.find_entity(name) is None:
-                self._block(entity, name)
+            if not self._serves_workers and registry.find_entity(name) is None:
+                self._blocker.block(entity, name)
                 self._advance(entity)
                 continue
             if state.blocked is not None:
@@ -256,21 +254,12 @@ class EntityScheduler:
             )
         runnable.clear()
 
-    def _block(self, entity: CachedEntity, name: str) -> None:
-        """Record once that the code is missing, and log it in each process. What is sent meanwhile is kept."""
-        reason = f"entity '{name}' isn't loaded"
-        is_new = entity.runtime_state.blocked != reason
-        if is_new:
-            self._applier.record_event(entity, ev.ExecutionBlocked(reason))
-        if is_new or name not in self._reported_missing:
-            self._reported_missing.add(name)
-            arguments = (entity.id, reason, self._list_loaded(), entity.id)
-            line = LogLine(f"entity.{name}", logging.WARNING, _BLOCKED_MESSAGE, arguments)
-            self._cycle.builder.log_lines.append(line)
-
-    def _list_loaded(self) -> str:
-        registry = self._registry
-        return ", ".join(one.name for one in registry or () if one.kind == "entity") or "none"
+    def retry_blocked(self) -> None:
+        """Run the operations of blocked entities whose code is loaded by now."""
+        for entity in self._blocker.take_blocked():
+            self._cycle.handling = entity.id
+            self._advance(entity)
+        self._cycle.handling = None
 
     # ── results ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,12 +304,16 @@ class EntityScheduler:
                 continue  # it was sent before a repair removed that batch
             self._cycle.send(signal.entity, None, received)
         for start in batch.starts:
-            if not start.undelivered:
-                version = start.version if start.version is not None else self._default_version
-                execution = self._cycle.builder.execution
-                started = ev.ExecutionStarted(start.instance, execution, start.name, start.input, version)
-                self._scope.add(start.instance)
-                self._cycle.send(start.instance, None, started)
+            if start.undelivered:
+                notify_of_refused_start(self._cycle, start.tags, start.instance)
+            else:
+                self._send_start(start)
+
+    def _send_start(self, start: ev.EntityOperationStart) -> None:
+        trace = self._tracing.make_root(start.name) if self._tracing is not None else None
+        started = _make_started(start, self._cycle.builder.execution, self._default_version, trace)
+        self._scope.add(start.instance)
+        self._cycle.send(start.instance, None, started)
 
     def _check_start(self, start: ev.EntityOperationStart) -> ev.EntityOperationStart:
         """Reserve the id of a start. Returns the start to record: undelivered if the id is taken."""
@@ -331,6 +324,16 @@ class EntityScheduler:
         return start
 
 
+def _make_started(
+    start: ev.EntityOperationStart, execution: str, default_version: str | None, trace: TraceContext | None
+) -> ev.ExecutionStarted:
+    version = start.version if start.version is not None else default_version
+    return ev.ExecutionStarted(
+        start.instance, execution, start.name, start.input, version, start_at=start.start_at, tags=start.tags,
+        trace=trace,
+    )  # fmt: skip
+
+
 def _next_entity(id: str, entities: tuple[str, ...]) -> str | None:
     following = entities.index(id) + 1
     return entities[following] if following < len(entities) else None
@@ -339,7 +342,7 @@ def _next_entity(id: str, entities: tuple[str, ...]) -> str | None:
 def _to_operation(record: ev.Record) -> EntityOperation:
     event = record.event
     assert isinstance(event, ev.EntityOperationReceived)
-    return EntityOperation(record.n, event.name, event.input, event.expects_reply)
+    return EntityOperation(record.n, event.name, event.input, event.expects_reply, event.trace)
 
 
 def _make_answers(

@@ -63,7 +63,7 @@ class ExecutorRunner:
         started = event if isinstance(event, ev.ExecutionStarted) else instance.runtime_state.started
         function = self._registry.find_orchestrator(started.name)
         if function is None:
-            self._blocker.block(instance, f"orchestrator '{started.name}' isn't loaded")
+            self._blocker.block(instance, self._registry.describe_missing("orchestrator", started.name))
             return False
         versions = self._versions
         unfit = None if self._registry.is_built_in(function) else versions.why_incompatible(started.version)
@@ -83,7 +83,7 @@ class ExecutorRunner:
         instance.executor = create_executor(
             function.call,
             started,
-            self._registry.get_return_type,
+            self._registry.find_traits,
             payload_limit=self._payload_limit,
             timeout_resets=state.timeout_resets,
             azure=function.is_azure,
@@ -104,7 +104,7 @@ class ExecutorRunner:
             executor, records = replay(
                 function.call,
                 instance.runtime_state,
-                self._registry.get_return_type,
+                self._registry.find_traits,
                 incomplete=instance.incomplete,
                 payload_limit=self._payload_limit,
                 azure=function.is_azure,

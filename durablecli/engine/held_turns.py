@@ -10,6 +10,7 @@ from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.executor_runner import ExecutorRunner
 from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.ready_queue import ReadyQueue
+from durablecli.engine.remote_turns import RemoteTurnRunner
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.split_turn import SplitTurn
 from durablecli.engine.turn_recorder import TurnRecorder
@@ -18,7 +19,7 @@ from durablecli.replay import pending
 
 
 class HeldTurnRunner:
-    """Runs one turn of an instance that is ready."""
+    """Runs one turn of an instance that is ready, or offers it to workers."""
 
     def __init__(
         self,
@@ -40,11 +41,15 @@ class HeldTurnRunner:
         self._recorder = recorder
         self._executors = executors
         self._ready = ready
+        self.remote = RemoteTurnRunner(shared, applier, children, split_turn, blocker, recorder, ready)
 
     def run_next(self, instance: CachedInstance) -> None:
         """Apply the next held arrival, complete a turn that was cut off, or unblock an instance whose code fits."""
         state = instance.runtime_state
         if state.ended:
+            return
+        if self.remote.is_remote(instance):
+            self.remote.offer(instance)
             return
         if self._blocker.may_miss_activity(instance) and self._blocker.block_if_activity_missing(instance):
             return
@@ -83,7 +88,7 @@ class HeldTurnRunner:
             return
         marks.append(mark)
         if self._recorder.record_turn(instance, [*marks, *decisions]):
-            self._applier.schedule_activities(instance.id, state.execution, unscheduled)
+            self._applier.schedule_activities(state, unscheduled)
             if self._replay_always:
                 instance.drop_executor()
         else:

@@ -52,16 +52,18 @@ class CachedHistory:
 class CachedInstance(CachedHistory):
     """A cached orchestration: its runtime state, and its executor while that is live.
 
-    `incomplete` marks one whose last turn a crash has cut off.
+    `incomplete` marks one whose last turn a crash has cut off. `carried` are the events that a remote orchestrator
+    carries over into its next execution.
     """
 
-    __slots__ = ("executor", "incomplete", "runtime_state")
+    __slots__ = ("carried", "executor", "incomplete", "runtime_state")
 
     def __init__(self, id: str, execution: str, runtime_state: RuntimeState) -> None:
         super().__init__(id, execution)
         self.runtime_state = runtime_state
         self.executor: OrchestrationExecutor | None = None
         self.incomplete = False
+        self.carried: tuple[ev.EventRaised, ...] = ()
 
     def reset(self, execution: str, *, keep_turns: bool = False) -> None:
         """Begin a new execution, and forget the old one."""
@@ -69,6 +71,7 @@ class CachedInstance(CachedHistory):
         self.runtime_state = RuntimeState(keep_turns=keep_turns)
         self.unpublished.clear()
         self.incomplete = False
+        self.carried = ()
         self.write = None
         self.seed = codec.crc_seed(self.id, execution)
 
@@ -222,6 +225,11 @@ class InstanceCache:
             self._by_last_use[entry.id] = None
             self._by_last_use.move_to_end(entry.id)
 
+    @property
+    def cached_count(self) -> int:
+        """The number of instances and entities in memory."""
+        return len(self._cached)
+
     def get_cached(self, id: str) -> CachedInstance | None:
         instance = self._cached.get(id)
         return instance if isinstance(instance, CachedInstance) else None
@@ -229,6 +237,26 @@ class InstanceCache:
     def is_cached(self, entry: CachedHistory) -> bool:
         """Whether this very object is in the cache."""
         return self._cached.get(entry.id) is entry
+
+    def read_records(self, instance: CachedInstance) -> list[ev.Record] | None:
+        """Read all records of an instance's execution, from the file and the unpublished lines.
+
+        None if the file is damaged; the instance is quarantined then.
+        """
+        unpublished = [write for _, write in instance.unpublished]
+        records: list[ev.Record] = []
+        if not unpublished or unpublished[0].first > 1:
+            try:
+                history = self._read(instance.id)
+            except DamagedHub as error:
+                self.quarantine(instance.id, str(error))
+                return None
+            if history is not None and history.execution == instance.runtime_state.execution:
+                records = list(decode_records(history.lines))
+        for write in unpublished:
+            last = records[-1].n if records else 0
+            records += [record for record in decode_records(write.lines) if record.n > last]
+        return records
 
     def reread(self, instance: CachedInstance) -> bool:
         """Fold the runtime state again with its turns, from the file and the unpublished lines.
@@ -288,6 +316,18 @@ class InstanceCache:
             self._known_files.add(self._path(id))  # from now on it is looked for there
         if isinstance(instance, CachedInstance):
             instance.drop_executor()
+
+    def drop_executors(self) -> int:
+        """Drop all executors: the next turn of each instance replays its history. Not while a turn is being split.
+
+        Returns the number of executors.
+        """
+        count = 0
+        for entry in self._cached.values():
+            if isinstance(entry, CachedInstance) and entry.executor is not None:
+                entry.drop_executor()
+                count += 1
+        return count
 
     def finish_purge(self, id: str) -> None:
         """Note that the file of a purged instance is removed, or will be replaced."""

@@ -31,5 +31,8 @@ class InstanceRestorer:
         blocked = instance.runtime_state.blocked
         if (reason := self._blocker.find_reason(id)) is not None:
             self._blocker.block(instance, reason)
-        elif not (blocked and is_code_unchanged(blocked)):
+        elif blocked and is_code_unchanged(blocked):
+            self._blocker.note_blocked(id)
+        else:
             self._turn_runner.restore(instance, redeliver=redeliver)
+        self._turn_runner.deliver()  # a hook that is called because the instance is blocked

@@ -11,6 +11,7 @@ from durablecli.engine.info_writer import EngineInfoWriter
 from durablecli.engine.publisher import Publisher
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.split_turn import SplitTurn
+from durablecli.engine.worker_warnings import WorkerWarnings
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.slot_warnings import SlotWarnings
 from durablecli.store import deduplication
@@ -48,7 +49,10 @@ class Maintenance:
         self._background = background
         self._dispatcher = dispatcher
         self._info_writer = info_writer
+        self._progress = shared.progress
         self._slot_warnings = SlotWarnings(shared.echo)
+        self._remote_work = shared.options.remote_work
+        self._worker_warnings = WorkerWarnings(shared.echo)
         self._is_checkpointing = False
         self._checkpointed_at = monotonic()
         self._checkpointed_commit = committer.last_commit
@@ -62,8 +66,10 @@ class Maintenance:
         if self._dispatcher is not None:
             self._dispatcher.maintain()
             self._slot_warnings.check(self._dispatcher)
+            if self._remote_work is not None:
+                self._worker_warnings.check(self._remote_work)
             if self._info_writer is not None:
-                self._info_writer.update(self._dispatcher, self._clock.now())
+                self._info_writer.update(self._dispatcher, self._clock.now(), self._progress)
 
     @property
     def idle_at(self) -> float:

@@ -6,19 +6,22 @@ handled in slices, and each slice records how far it goes.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 
+from durablecli.engine.fork_handler import ForkHandler
 from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.message_queue import BatchItem, PendingBatch
+from durablecli.engine.purging import Purger
 from durablecli.engine.quarantine_handler import QuarantineHandler
 from durablecli.engine.rewind_handler import RewindHandler
+from durablecli.engine.schedule_notices import notify_schedule
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
 from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
-from durablecli.replay import pending
+from durablecli.model.schedule_options import RUN_STARTED
+from durablecli.replay.rewind import RewindScope
 from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.recovery import PartialBatch
@@ -37,11 +40,13 @@ class MessageHandler:
         self,
         shared: SharedParts,
         turn_runner: TurnRunner,
+        purger: Purger,
         on_undelivered: Callable[[Message, MessageItem, str], None],
     ) -> None:
         self._admission = shared.admission
         self._cycle = shared.cycle
         self._stats = shared.cycle.stats
+        self._tracing = shared.options.tracing
         self._instances = shared.instances
         self._scope = shared.scope
         self._queue = shared.messages
@@ -49,10 +54,12 @@ class MessageHandler:
         self._partial_batches = shared.hub.partial_batches
         self._default_version = shared.options.versions.current
         self._turn_runner = turn_runner
+        self._purger = purger
         self._applier = turn_runner.applier
         self._entities = turn_runner.entity_scheduler
         self._split_turn = turn_runner.split_turn
         self._rewind_handler = RewindHandler(shared, turn_runner)
+        self._fork_handler = ForkHandler(shared, turn_runner)
         self._quarantine_handler = QuarantineHandler(shared, turn_runner)
         self._on_undelivered = on_undelivered
         self._unknown_since: dict[str, int] = {}
@@ -135,7 +142,9 @@ class MessageHandler:
             return True
         if kind in ("raise-event", "suspend", "resume"):
             return False
-        if self._split_turn.is_active and (kind != "start" or item.if_exists == "replace"):
+        if item.fork_of is not None and not self._cycle.builder.is_empty:
+            return True  # the records of a fork are one commit
+        if self._split_turn.is_active and (kind != "start" or item.may_end_existing):
             return True  # an instance that ends here may have to answer the one whose turn is being split
         if kind == "terminate":
             return False
@@ -174,9 +183,10 @@ class MessageHandler:
         match message.kind:
             case "raise-event":
                 event = ev.EventRaised(item.name or "", item.input or ev.NULL, message.message)
+                self._applier.add_event_span(instance, event.name, item.trace)
                 self._turn_runner.run_or_hold(instance, event)
             case "terminate":
-                terminated = ev.ExecutionTerminated(reason, message.message)
+                terminated = ev.ExecutionTerminated(reason, message.message, item.output)
                 self._applier.terminate(instance, terminated, recursive=item.recursive)
             case "suspend":
                 if not instance.runtime_state.ended and instance.runtime_state.suspended is None:
@@ -184,7 +194,8 @@ class MessageHandler:
             case "resume":
                 self._resume(instance, ev.ExecutionResumed(reason, message.message))
             case "rewind":
-                self._rewind_handler.rewind(instance, reason, message.message)
+                scope = RewindScope(item.to, item.failed_calls)
+                self._rewind_handler.rewind(instance, reason, message.message, scope)
             case "restart":
                 self._restart(message, item, instance)
             case "purge":
@@ -197,7 +208,7 @@ class MessageHandler:
     def _handle_entity(self, message: Message, item: MessageItem) -> None:
         if message.kind == "signal":
             received = ev.EntityOperationReceived(
-                item.name or "", item.input or ev.NULL, message=message.message, scheduled_time=item.start_at
+                item.name or "", item.input or ev.NULL, None, False, message.message, item.start_at, item.trace
             )
             if self._scope.is_of_this_run(message.run):
                 self._scope.adopt(item.instance)
@@ -239,6 +250,12 @@ class MessageHandler:
         if existing is not None and not existing.runtime_state.ended:
             self._applier.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
             self._turn_runner.deliver()
+        if item.fork_of is not None:
+            if self._scope.is_of_this_run(message.run):
+                self._scope.add(item.instance)
+            if (refusal := self._fork_handler.fork(message, item)) is not None:
+                self._on_undelivered(message, item, refusal)
+            return
         restarted = existing.runtime_state.started if existing is not None and item.restarts else None
         started = ev.ExecutionStarted(
             item.instance,
@@ -250,10 +267,13 @@ class MessageHandler:
             start_at=item.start_at,
             message=message.message,
             depth=restarted.depth if restarted is not None else 0,
+            tags=item.tags,
+            trace=item.trace or (self._tracing.make_root(item.name or "") if self._tracing is not None else None),
         )
         self._stats["started"] += 1
         if self._scope.is_of_this_run(message.run):
             self._scope.add(item.instance)
+        notify_schedule(self._cycle, started, RUN_STARTED)
         hold = self._cycle.is_budget_spent or not self._admission.has_room
         self._turn_runner.start(started, hold=hold)
 
@@ -262,9 +282,9 @@ class MessageHandler:
             return False
         if self.is_sliced(message):
             return False  # an earlier engine has started it, perhaps as an execution before this one
-        if item.if_exists == "replace" or (item.if_exists == "fail_if_running" and state.ended):
+        if item.may_replace(state.status):
             return True
-        self._on_undelivered(message, item, "the instance id already exists")
+        self._on_undelivered(message, item, f"the instance id already exists, and its instance is {state.status}")
         return False
 
     def _restart(self, message: Message, item: MessageItem, instance: CachedInstance) -> None:
@@ -274,7 +294,8 @@ class MessageHandler:
                 message, item, "it is still running; only an ended instance can be restarted under its own id"
             )
             return
-        again = MessageItem(item.target, old.name, old.input, old.version, restarts=item.new_instance is None)
+        restarts = item.new_instance is None
+        again = MessageItem(item.target, old.name, old.input, old.version, restarts=restarts, tags=old.tags)
         self._start(message, again)
 
     # ── resume and purge ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -293,26 +314,4 @@ class MessageHandler:
                 return
             self._applier.terminate(instance, ev.ExecutionTerminated("purged"))
             self._turn_runner.deliver()
-        instances = [instance, *(self._find_ended_descendants(instance) if item.recursive else [])]
-        for each in instances:
-            self._cycle.builder.purge(each)
-            self._instances.evict(each.id)
-            self._instances.purged.add(each.id)
-
-    def _find_ended_descendants(self, instance: CachedInstance) -> list[CachedInstance]:
-        """The ended sub-orchestrations below an instance, parents before children; a loop, as trees may be deep."""
-        found = {instance.id: instance}
-        waiting = deque([instance])
-        while waiting:
-            parent = waiting.popleft()
-            if not self._instances.reread(parent):
-                continue
-            for id in pending.created_children(parent.runtime_state):
-                child = self._instances.get(id)
-                origin = child.runtime_state.started.parent if child is not None else None
-                if child is None or origin is None or origin.instance != parent.id:
-                    continue
-                if child.runtime_state.ended and id not in found:
-                    found[id] = child
-                    waiting.append(child)
-        return list(found.values())[1:]
+        self._purger.purge(instance, recursive=item.recursive)

@@ -149,6 +149,8 @@ class MessageIntake:
         for target in entry.targets:
             self.start_early(target)
         self._cycle.handling = entry
+        if entry.submission is not None:
+            entry.submission.refusal = None  # that of a cycle that was rolled back
         is_handled = self._message_handler.handle(
             entry.message, None if entry.submission is not None else self._inbox.listing_count
         )

@@ -33,13 +33,16 @@ class Submission:
     on_done: Callable[[DurableError | None], None] | None = None
     done: threading.Event = field(default_factory=threading.Event)
     error: DurableError | None = None
+    refusal: DurableError | None = None
+    """Why handling it has had no effect, where the client is to be told."""
 
     def accept(self) -> None:
-        self.done.set()
-        if self.on_done is not None:
-            self.on_done(None)
+        self._complete(self.refusal)
 
     def reject(self, error: DurableError) -> None:
+        self._complete(error)
+
+    def _complete(self, error: DurableError | None) -> None:
         self.error = error
         self.done.set()
         if self.on_done is not None:

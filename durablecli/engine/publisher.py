@@ -30,6 +30,8 @@ _IDLE_FLUSH_BUDGET = 0.009
 _GATHER_INTERVAL = 2.0
 MAX_UNPUBLISHED_BYTES = 16 * MIB
 """The engine holds about four times as much for them, and a slow disk needs minutes to write them when it stops."""
+MAX_UNPUBLISHED_HISTORIES = 10_000
+"""The instances of short histories take far more memory than their lines."""
 _DISK_WARNING_INTERVAL = 60.0
 _INDEX_INTERVAL = 0.2
 _MAX_INDEX_SHARE = 0.05
@@ -142,22 +144,28 @@ class Publisher:
     # ── histories ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _make_room(self) -> None:
-        """Write histories until no more than the limit waits: from there on the engine is as fast as its disk."""
-        if self.unpublished_bytes <= MAX_UNPUBLISHED_BYTES:
+        """Write histories until no more than the limits wait: from there on the engine is as fast as its disk."""
+        if self._fill <= 1:
             return
         now = monotonic()
-        if now - self._waited_at > _DISK_WARNING_INTERVAL:
+        waits_for_bytes = self.unpublished_bytes > MAX_UNPUBLISHED_BYTES
+        if waits_for_bytes and now - self._waited_at > _DISK_WARNING_INTERVAL:
             limit = MAX_UNPUBLISHED_BYTES // MIB
             self._echo(f"the engine waits for the disk: {limit} MiB of histories are still to be written")
-        while self.unpublished_bytes > MAX_UNPUBLISHED_BYTES:
+        while self._fill > 1:
             self._publish(self._choose_next(now, hurry=True) or next(iter(self._unpublished)))
-        self._waited_at = monotonic()
+        if waits_for_bytes:
+            self._waited_at = monotonic()
+
+    @property
+    def _fill(self) -> float:
+        """How much waits, as a share of the limits."""
+        return max(self.unpublished_bytes / MAX_UNPUBLISHED_BYTES, len(self._unpublished) / MAX_UNPUBLISHED_HISTORIES)
 
     def flush_some(self, *, idle: bool) -> None:
         """Write histories for a few milliseconds: longer if the engine is idle, or much waits."""
         now = monotonic()
-        fill = self.unpublished_bytes / MAX_UNPUBLISHED_BYTES
-        until = now + (_IDLE_FLUSH_BUDGET if idle else _FLUSH_BUDGET * (1 + 3 * fill))
+        until = now + (_IDLE_FLUSH_BUDGET if idle else _FLUSH_BUDGET * (1 + 3 * self._fill))
         while monotonic() <= until and (id := self._choose_next(now, hurry=idle)) is not None:
             self._publish(id)
 

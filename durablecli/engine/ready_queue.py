@@ -36,6 +36,10 @@ class ReadyQueue:
     def has_held_starts(self) -> bool:
         return bool(self._held_starts)
 
+    @property
+    def held_start_count(self) -> int:
+        return len(self._held_starts)
+
     def pop_first(self) -> str:
         return self._ids.popitem(last=False)[0]
 

@@ -10,7 +10,7 @@ from durablecli.engine.turns import TurnRunner
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.replay import pending
-from durablecli.replay.rewind import RewindPlan, plan_rewind
+from durablecli.replay.rewind import CAUSES_ONLY, RewindPlan, RewindScope, plan_rewind
 from durablecli.replay.rewind_children import children_to_rewind, find_child, find_completed_child
 from durablecli.replay.runtime_state import RuntimeState
 
@@ -24,18 +24,22 @@ class RewindHandler:
         self._turn_runner = turn_runner
         self._applier = turn_runner.applier
 
-    def rewind(self, instance: CachedInstance, reason: str, message: str | None) -> None:
+    def rewind(
+        self, instance: CachedInstance, reason: str, message: str | None, scope: RewindScope = CAUSES_ONLY
+    ) -> None:
         """Rewind a failed instance, with what has to be rewound below it; or nothing, where one of them can't be."""
         if instance.runtime_state.status != "Failed":
             return
-        plans = self._plan_family(instance)
+        plans = self._plan_family(instance, scope)
         if plans is None:
             self._cycle.stats["refused"] += 1
             return
         for each, plan in plans:
             self._apply_rewind(each, plan, reason, message if each is instance else None)
 
-    def _plan_family(self, instance: CachedInstance) -> list[tuple[CachedInstance, RewindPlan]] | None:
+    def _plan_family(
+        self, instance: CachedInstance, scope: RewindScope
+    ) -> list[tuple[CachedInstance, RewindPlan]] | None:
         """The rewinds of an instance and of the failed children below it, parents first; None if one is impossible.
 
         A loop, as trees may be deep.
@@ -47,7 +51,7 @@ class RewindHandler:
             if not self._instances.reread(parent):
                 return None
             try:
-                plan = plan_rewind(parent.runtime_state)
+                plan = plan_rewind(parent.runtime_state, scope if parent is instance else CAUSES_ONLY)
                 failed = children_to_rewind(parent.runtime_state, plan, self._find_state)
             except WrongState:
                 return None
@@ -71,12 +75,16 @@ class RewindHandler:
             elif n in forgotten:
                 self._ensure_answer_of_failed(instance, n, created, plan)
             else:
-                self._ensure_answer(instance, n, created)
+                self._ensure_answer(instance, n, created, was_canceled=n in plan.canceled)
 
-    def _ensure_answer(self, parent: CachedInstance, n: int, created: ev.SubOrchestrationInstanceCreated) -> None:
-        """Make sure of an answer from a child that was still open when its parent failed."""
+    def _ensure_answer(
+        self, parent: CachedInstance, n: int, created: ev.SubOrchestrationInstanceCreated, *, was_canceled: bool
+    ) -> None:
+        """Make sure of an answer from a child that was still open when its parent failed, or was cancelled since the
+        failure: then it begins again."""
         child = self._instances.get(created.instance)
-        if child is None or find_child(parent.runtime_state, n, created, self._find_state) is None:
+        is_gone = child is None or find_child(parent.runtime_state, n, created, self._find_state) is None
+        if child is None or is_gone or (was_canceled and child.runtime_state.status == "Terminated"):
             self._restart_child(parent, n, created)
         elif child.runtime_state.ended:
             self._turn_runner.answer_parent(child)  # it ended while its parent was Failed, and its answer was dropped

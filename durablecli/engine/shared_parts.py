@@ -11,7 +11,10 @@ from durablecli.engine.cycle import Cycle
 from durablecli.engine.deduplicator import Deduplicator
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.instance_cache import InstanceCache
+from durablecli.engine.instance_logs import InstanceLogs
 from durablecli.engine.message_queue import MessageQueue
+from durablecli.engine.metrics import Metrics
+from durablecli.engine.progress_reports import ProgressReports
 from durablecli.engine.scope import EngineScope
 from durablecli.engine.timers import Timers
 from durablecli.registry import Registry
@@ -30,12 +33,15 @@ class SharedParts:
     clock: Clock
     echo: Callable[[str], None]
     cycle: Cycle
+    metrics: Metrics
     admission: Admission
     instances: InstanceCache
     timers: Timers
     scope: EngineScope
     messages: MessageQueue
     deduplicator: Deduplicator
+    progress: ProgressReports
+    instance_logs: InstanceLogs
 
 
 def make_shared_parts(
@@ -63,10 +69,13 @@ def make_shared_parts(
         clock=clock,
         echo=echo,
         cycle=cycle,
+        metrics=Metrics(),
         admission=Admission(cycle, options.live_instances, count_in_flight),
         instances=instances,
         timers=Timers(),
         scope=EngineScope(options.only_instance, instances),
         messages=MessageQueue(hub.inbox),
         deduplicator=Deduplicator(),
+        progress=ProgressReports(),
+        instance_logs=InstanceLogs(hub, clock, options, echo),
     )

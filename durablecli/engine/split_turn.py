@@ -14,8 +14,10 @@ from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.event_size import get_recipient
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance
 from durablecli.engine.ready_queue import ReadyQueue
+from durablecli.engine.remote_answers import ReportDone
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.model import events as ev
+from durablecli.replay.remote_work import TurnKey
 
 
 class SplitTurn:
@@ -32,6 +34,8 @@ class SplitTurn:
         self.first_commit: int | None = None
         """The commit with the first slice: the journal keeps it until the turn is complete."""
         self._has_slice_in_cycle = False
+        self._remote_answer: tuple[TurnKey, ReportDone] | None = None
+        """If a worker has decided the turn: which one it was, and what tells the worker that all of it is on disk."""
         self._parked: list[tuple[str, str | None, ev.Arrival | ev.EntityArrival]] = []
         self._waiting_instances: set[str] = set()
         self._deferred_entities: dict[str, CachedEntity] = {}
@@ -97,6 +101,9 @@ class SplitTurn:
 
     def _finish(self, instance: CachedInstance) -> None:
         self._applier.record_waits(instance)
+        if self._remote_answer is not None:
+            self._cycle.builder.settle_remote_turn(*self._remote_answer)
+            self._remote_answer = None
         self._has_slice_in_cycle = self.first_commit != self._cycle.builder.commit_number
         self._instance = self.first_commit = None
         self._instances.unpin()
@@ -105,6 +112,10 @@ class SplitTurn:
         self._waiting_instances.clear()
         if not instance.runtime_state.ended:
             self._ready.add(instance.id)  # it may hold arrivals, or be blocked no longer
+
+    def settle_remote_turn(self, key: TurnKey, done: ReportDone) -> None:
+        """Note that a worker has decided the turn, and tell it so once all of it is on disk."""
+        self._remote_answer = (key, done)
 
     # ── what waits for its end ─────────────────────────────────────────────────────────────────────────────────
 

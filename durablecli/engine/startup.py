@@ -47,8 +47,8 @@ class Startup:
         self._restorer = restorer
         self._unexpected_errors = unexpected_errors
 
-    def run(self, hang_report: HangReport | None) -> int:
-        """Restore everything. Returns the number of instances with pending work."""
+    def run(self, hang_report: HangReport | None) -> list[str]:
+        """Restore everything. Returns the instances and entities with pending work."""
         hub = self._hub
         self._instances.set_known_files(KnownFiles(hub.disk))
         self._committer.begin_cycle()
@@ -72,7 +72,7 @@ class Startup:
         for id in with_messages:
             while not self._redeliver(id):
                 pass
-        return len(driven)
+        return driven
 
     def _load_deduplicator(self) -> None:
         """Load which operations were applied before a repair truncated their senders' histories."""

@@ -24,6 +24,7 @@ class TimerIntake:
         self._turn_runner = turn_runner
         self._entities = turn_runner.entity_scheduler
         self._messages = messages
+        self._lateness = shared.metrics.timer_lateness
         self._fired: list[TimerEntry] = []
         """The timers that this cycle has fired."""
 
@@ -60,6 +61,7 @@ class TimerIntake:
         if entry.n is None:
             self._fire_or_set_all(instance)
         elif instance.runtime_state.execution == entry.execution and entry.n in instance.runtime_state.open_decisions:
+            self._lateness.observe((self._cycle.builder.at - entry.at).total_seconds())
             self._turn_runner.run_arrival(entry.instance, entry.execution, ev.TimerFired(entry.n))
 
     def _fire_or_set_all(self, instance: CachedInstance) -> None:
@@ -67,10 +69,11 @@ class TimerIntake:
         now, state = self._cycle.builder.at, instance.runtime_state
         for n, timer in sorted(pending.timers(state), key=lambda each: (each[1].fire_at, each[0])):
             if timer.fire_at <= now:
+                self._lateness.observe((now - timer.fire_at).total_seconds())
                 self._turn_runner.run_arrival(instance.id, state.execution, ev.TimerFired(n))
             else:
                 back_off = timer.retry_of is not None
-                self._timers.set(timer.fire_at, instance.id, state.execution, n, back_off=back_off)
+                self._timers.set(timer.fire_at, instance.id, state.execution, n, back_off=back_off, restored=True)
         start_at = pending.scheduled_start_time(state)
         if start_at is not None and start_at > now:
             self._timers.set(start_at, instance.id, state.execution, None)

@@ -31,7 +31,7 @@ class Timers:
 
     def __init__(self) -> None:
         self._heap: list[TimerEntry] = []
-        self._order = 0
+        self._order = 1
         self._stored: list[tuple[int, str]] = []
         """Loaded due times, in microseconds, the earliest last. The one before them is in the heap."""
         self._cancelled: set[tuple[str, str, int | None]] = set()
@@ -50,11 +50,23 @@ class Timers:
             due, instance = self._stored.pop()
             heappush(self._heap, TimerEntry(from_micros(due), -len(self._stored), instance, "", None))
 
-    def set(self, at: datetime, instance: str, execution: str, n: int | None, *, back_off: bool = False) -> None:
-        """Set a timer. `back_off` marks the time between two attempts of a call, which counts as pending work."""
+    def set(
+        self,
+        at: datetime,
+        instance: str,
+        execution: str,
+        n: int | None,
+        *,
+        back_off: bool = False,
+        restored: bool = False,
+    ) -> None:
+        """Set a timer. `back_off` marks the time between two attempts of a call, which counts as pending work.
+
+        A `restored` one was set before an earlier engine stopped: it comes before equal ones that are set now.
+        """
         self._order += 1
         self._cancelled.discard((instance, execution, n))  # a rewind may have opened it again
-        heappush(self._heap, TimerEntry(at, self._order, instance, execution, n, back_off))
+        heappush(self._heap, TimerEntry(at, 1 if restored else self._order, instance, execution, n, back_off))
 
     def cancel(self, instance: str, execution: str, n: int) -> None:
         """Cancel a timer. Cancelled entries stay in the heap until they make up half of it."""

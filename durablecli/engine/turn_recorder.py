@@ -5,6 +5,7 @@ A turn is given up by dropping its executor, which costs no more than a replay; 
 
 from __future__ import annotations
 
+from durablecli.engine.commit_builder import TurnOutput
 from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.event_size import get_recipient
 from durablecli.engine.instance_cache import CachedInstance
@@ -41,8 +42,13 @@ class TurnRecorder:
             return False
         executor = instance.executor
         if executor is not None and executor.log_lines:
-            self._cycle.builder.log_lines += executor.log_lines
+            builder, started, lines = self._cycle.builder, executor.started, executor.log_lines
             executor.log_lines = []
+            builder.log_lines += lines
+            builder.turn_outputs.append(TurnOutput(instance.id, started.execution, started.name, lines))
+        if executor is not None and executor.progress is not None:
+            self._cycle.builder.progress[instance.id] = (executor.started.execution, executor.progress)
+            executor.progress = None
         if must_split:
             self._split_turn.begin(instance, records)
         else:

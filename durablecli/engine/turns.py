@@ -19,6 +19,7 @@ from durablecli.engine.entity_scheduler import EntityScheduler
 from durablecli.engine.executor_runner import ExecutorRunner
 from durablecli.engine.held_turns import HeldTurnRunner
 from durablecli.engine.instance_cache import CachedInstance
+from durablecli.engine.metrics import STARTED
 from durablecli.engine.ready_queue import ReadyQueue
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.split_turn import SplitTurn
@@ -34,7 +35,7 @@ _ENTITY_ARRIVALS = frozenset(get_args(ev.EntityArrival))
 class TurnRunner:
     """Delivers arrivals, and runs the turns that they cause, into the commit of the cycle.
 
-    `applier`, `split_turn`, `entity_scheduler` and `blocker` are its parts, for others to be constructed with.
+    `applier`, `split_turn`, `entity_scheduler`, `blocker` and `remote_turns` are its parts, for others to use.
     """
 
     def __init__(self, shared: SharedParts, current_turn: CurrentTurn) -> None:
@@ -52,12 +53,11 @@ class TurnRunner:
         self.split_turn = SplitTurn(shared, self.applier, self._ready)
         self.entity_scheduler = EntityScheduler(shared, self.applier, self._children, self.split_turn)
         self._recorder = TurnRecorder(shared, self.applier, self.split_turn, self._ready)
-        self.blocker = Blocker(shared, self.applier, self._recorder)
+        self.blocker = Blocker(shared, self.applier, self._recorder, self._ready)
         self._executors = ExecutorRunner(shared, self.applier, self.blocker, self._recorder, self._ready, current_turn)
-        self._held_turns = HeldTurnRunner(
-            shared, self.applier, self._children, self.split_turn, self.blocker, self._recorder, self._executors,
-            self._ready,
-        )  # fmt: skip
+        parts = (self.applier, self._children, self.split_turn, self.blocker, self._recorder)
+        self._held_turns = HeldTurnRunner(shared, *parts, self._executors, self._ready)
+        self.remote_turns = self._held_turns.remote
 
     # ── a cycle ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,6 +81,14 @@ class TurnRunner:
         if self._ready or self._scope.adopted:
             return True
         return self._ready.has_held_starts and self._admission.has_held_room
+
+    @property
+    def ready_count(self) -> int:
+        return len(self._ready)
+
+    @property
+    def held_start_count(self) -> int:
+        return self._ready.held_start_count
 
     def list_awaited_targets(self) -> Iterable[str]:
         """The targets with queued messages that turns wait for."""
@@ -202,7 +210,7 @@ class TurnRunner:
         cycle = self._cycle
         handling, cycle.handling = cycle.handling, instance.id
         hold = hold or self._registry is None or instance.id not in self._scope or instance.runtime_state.must_hold
-        if hold or not self._run_turn(instance, event):
+        if hold or self.remote_turns.is_remote(instance, event) or not self._run_turn(instance, event):
             self._hold(instance, event)
         cycle.handling = handling
 
@@ -254,6 +262,7 @@ class TurnRunner:
             instance = self._instances.add(event.instance, event.execution)
         else:
             instance.reset(event.execution)
+        self._cycle.builder.counts[STARTED, event.name] += 1
         if event.start_at is not None and event.start_at > self._cycle.builder.at:
             self._timers.set(event.start_at, event.instance, event.execution, None)
             hold = True
@@ -285,6 +294,7 @@ class TurnRunner:
         if failure is not None:
             self._cycle.send(parent.instance, parent.execution, ev.SubOrchestrationInstanceFailed(parent.n, failure))
             return
+        hold = hold or event.instance in self._cycle.cancelled_starts
         self.start(event, hold=hold or not self._admission.has_room)
 
     # ── instances read from disk ───────────────────────────────────────────────────────────────────────────────
@@ -297,7 +307,7 @@ class TurnRunner:
         state = instance.runtime_state
         for n, timer in pending.timers(state):
             back_off = timer.retry_of is not None
-            self._timers.set(timer.fire_at, instance.id, state.execution, n, back_off=back_off)
+            self._timers.set(timer.fire_at, instance.id, state.execution, n, back_off=back_off, restored=True)
         if (start_at := pending.scheduled_start_time(state)) is not None:
             self._timers.set(start_at, instance.id, state.execution, None)
         if self._registry is None or state.ended:
@@ -308,7 +318,7 @@ class TurnRunner:
         else:
             self.mark_ready(instance)
         if redeliver and not blocked and not self.blocker.block_if_activity_missing(instance):
-            self.applier.schedule_activities(instance.id, state.execution, pending.activities(state))
+            self.applier.schedule_activities(state, pending.activities(state))
 
     def _restore_adopted(self, id: str) -> None:
         """Continue an instance or entity that an earlier engine left, because it is needed here."""

@@ -14,8 +14,12 @@ from durablecli.model.annotations import resolve_signature
 from durablecli.model.entity_id import EntityId
 from durablecli.model.events import NULL
 from durablecli.model.payloads import decode
+from durablecli.resources.declarations import refuse_dependencies
 
 _FRAMEWORK_BASES = frozenset({object, DurableEntity, msgspec.Struct})
+_SDK_PREFIX = "durabletask."
+"""The modules of the SDK whose entities may run here as well."""
+_WHY_NO_RESOURCES = "an operation changes the state of its entity only; use the resource in an activity"
 _POSITIONAL_KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -58,6 +62,7 @@ class EntityMethod:
 def _check_parameters(call: Callable[..., Any], inputs: list[inspect.Parameter], too_many: bool) -> None:
     if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
         raise TypeError(f"{call.__qualname__} is a generator function: an operation returns its result")
+    refuse_dependencies(call, f"operation {call.__qualname__}", _WHY_NO_RESOURCES)
     if too_many:
         names = ", ".join(each.name for each in inputs)
         raise TypeError(
@@ -103,7 +108,7 @@ class EntityMethods:
 def _collect_methods(kind: type) -> dict[str, EntityMethod]:
     found: dict[str, FunctionType] = {}
     for base in reversed(kind.__mro__):
-        if base in _FRAMEWORK_BASES:
+        if base in _FRAMEWORK_BASES or base.__module__.startswith(_SDK_PREFIX):
             continue
         for name, value in vars(base).items():
             found.pop(name, None)
@@ -142,8 +147,11 @@ def _check_entity_function(entity: Callable[..., Any]) -> None:
     name = getattr(entity, "__qualname__", repr(entity))
     if inspect.isgeneratorfunction(entity) or inspect.isasyncgenfunction(entity):
         raise TypeError(f"{name} is a generator function: an entity function can't yield")
+    refuse_dependencies(entity, f"entity function {name}", _WHY_NO_RESOURCES)
     try:
-        inspect.signature(entity).bind(None)
+        signature = inspect.signature(entity)
+        required = [each for each in signature.parameters.values() if each.default is each.empty]
+        signature.bind(*[None] * max(1, min(len(required), 2)))  # with two, it is written for the durabletask SDK
     except TypeError as error:
         raise TypeError(f"an entity function is called with its context alone, but {name} isn't: {error}") from None
     except ValueError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from msgspec import Raw
@@ -14,7 +15,7 @@ from durablecli.model.entity_id import EntityId, to_entity_id
 from durablecli.model.events import ABSENT, NULL, EntityOperationSignal, EntityOperationStart
 from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.payloads import decode, encode
-from durablecli.model.validation import check_due_time, check_operation_name, check_version
+from durablecli.model.validation import check_due_time, check_operation_name, check_tags, check_version
 from durablecli.replay.function_marks import function_name
 
 CONTEXT_ATTRIBUTE = "_entity_context"
@@ -196,13 +197,15 @@ class DurableEntityContext:
         instance_id: str | None = None,
         client_input: Any = None,
         version: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Start an orchestration, and return its id, which is random if none is given."""
+        """Start an orchestration, and return its id, which is random if none is given. Lists filter by `tags`."""
         running = self._require_running()
         text = function_name(name, "orchestrator")
         id = new_id() if instance_id is None else check_instance_id(instance_id)
-        start = EntityOperationStart(id, text, encode(client_input, running.payload_limit), check_version(version))
-        running.count_sent(len(id) + len(text) + len(start.input))
+        value, checked = encode(client_input, running.payload_limit), check_version(version)
+        start = EntityOperationStart(id, text, value, checked, tags=check_tags(tags) if tags else {})
+        running.count_sent(len(id) + len(text) + len(value) + sum(map(len, chain(*start.tags.items()))))
         running.starts.append(start)
         return id
 
@@ -210,6 +213,11 @@ class DurableEntityContext:
         if self._operation.finished:
             raise RuntimeError("Entity operation is unassigned")
         return self._operation
+
+
+def get_operation_time(context: DurableEntityContext) -> datetime:
+    """The time of the commit that decided to run the operation."""
+    return context._operation.at
 
 
 class DurableEntity:

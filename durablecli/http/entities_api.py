@@ -12,12 +12,12 @@ from starlette.responses import Response
 
 from durablecli.client import Client, EntityStatus, Query
 from durablecli.errors import NotFound, WrongState
-from durablecli.http.engine_bridge import EngineBridge
 from durablecli.http.paging import JsonPage, get_cursor, read_json_page
 from durablecli.http.requests import ApiRequest, ApiRoute, is_json, parse_body
 from durablecli.http.responses import ApiError, empty_response, json_response
 from durablecli.model.entity_id import EntityId
 from durablecli.model.time_range import TimeRange
+from durablecli.serving.engine_bridge import EngineBridge
 
 
 class EntitiesApi:
@@ -42,7 +42,7 @@ class EntitiesApi:
         found = await self._bridge.read(lambda client: client.entity(entity))
         if not found.exists:
             raise _entity_not_found(entity)
-        return json_response(found.raw_state)
+        return json_response(found.shown_state)
 
     async def list_entities(self, request: ApiRequest) -> Response:
         """Respond with a page of the entities that have a state."""
@@ -109,7 +109,7 @@ def _make_entity_body(status: EntityStatus, with_state: bool) -> dict[str, Any]:
         "entityId": {"name": payload["name"], "key": payload["key"]},
         "lastOperationTime": payload["lastOperationTime"],
     }
-    return body | {"state": status.raw_state} if with_state else body
+    return body | {"state": status.shown_state} if with_state else body
 
 
 def _entity_not_found(entity: EntityId) -> ApiError:

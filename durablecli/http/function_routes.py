@@ -21,14 +21,15 @@ from durablecli.azure.invocation import ClientProvider, bind_arguments, select_r
 from durablecli.bindings import HttpTrigger
 from durablecli.client import Client
 from durablecli.errors import BindingUnavailable
-from durablecli.http.api_keys import ApiKeys, KeyLevel
 from durablecli.http.function_runner import FunctionRunner
+from durablecli.http.key_check import check_key
 from durablecli.http.origins import AllowedOrigins
-from durablecli.http.requests import get_request_url, split_path
+from durablecli.http.requests import get_request_url, set_route, split_path
 from durablecli.http.responses import error_response, internal_error, to_api_error
 from durablecli.http.route_templates import RouteTemplate
 from durablecli.management_links import ManagementEndpoint
 from durablecli.registry import Function, Registry
+from durablecli.serving.api_keys import ApiKeys, KeyLevel
 
 _log = logging.getLogger("durablecli.function")
 _ANY_METHOD = ("any",)
@@ -132,8 +133,9 @@ class FunctionRoute(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        set_route(scope, self.info.path)
         self._origins.check(scope)
-        self._keys.check(request, KeyLevel[self._trigger.auth_level])
+        check_key(self._keys, request, KeyLevel[self._trigger.auth_level])
         response = await self._respond(request)
         await response(scope, receive, send)
 

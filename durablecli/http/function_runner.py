@@ -11,8 +11,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from durablecli.http.daemon_threads import DaemonThreadPool
 from durablecli.registry import Function
+from durablecli.serving.daemon_threads import DaemonThreadPool
 
 FunctionOutcome = tuple[Any, BaseException | None]
 """The return value of a function, and its exception. The latter is passed as a value, because a raised SystemExit would

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import Raw
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,7 +14,7 @@ from durablecli.client import Client, DurableOrchestrationStatus, Query
 from durablecli.client.loop_event import LoopEvent
 from durablecli.client.polling import Poller
 from durablecli.errors import Conflict, InstanceSetAside, NotFound, WrongState
-from durablecli.http.engine_bridge import EngineBridge
+from durablecli.http.input_rules import find_input_rules
 from durablecli.http.paging import JsonPage, get_cursor, read_json_page
 from durablecli.http.requests import (
     ApiRequest,
@@ -29,9 +30,13 @@ from durablecli.management_links import REWIND_LINK, ManagementEndpoint
 from durablecli.model.ids import check_instance_id
 from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus
 from durablecli.registry import Registry
+from durablecli.serving.engine_bridge import EngineBridge
 
 _RETRY_AFTER = {"retry-after": "10"}
-_EXTENSION_FIELDS = ("waitingFor", "holds", "blocked", "daemon", "unreadEvents", "setAside")
+_EXTENSION_FIELDS = (
+    "waitingFor", "taskCounts", "holds", "blocked", "daemon", "unreadEvents", "setAside", "progress", "failure",
+    "taskFailures",
+)  # fmt: skip
 _MIN_POLL_INTERVAL = 0.1
 _MAX_POLL_INTERVAL = 1.0  # a server that shuts down is noticed in time
 
@@ -71,15 +76,20 @@ class InstancesApi:
         """Start an orchestration, under the id in the path or a new one."""
         name, *chosen = request.path_values
         wait = _parse_wait(request.query)
-        self._check_orchestrator(name)
-        version = request.query.text("version")
-        data = await self._bridge.parse(await request.raw.body(), parse_body)
+        await self._check_orchestrator(name)
+        version, tags = request.query.text("version"), request.query.tags()
+        body = await request.raw.body()
+        data = await self._bridge.parse(body, parse_body)
+        if (rules := await find_input_rules(self._registry, self._bridge, name)) is not None:
+            data = await self._bridge.parse(
+                bytes(data) if body else b"", lambda text: rules.complete(Raw(text) if text else None)
+            )
         try:
             if chosen:
                 id = check_instance_id(chosen[0])
-                instance = await self._bridge.call(lambda client: client.start_new(name, id, data, version))
+                instance = await self._bridge.call(lambda client: client.start_new(name, id, data, version, tags=tags))
             else:
-                instance = await self._bridge.start(name, data, version)
+                instance = await self._bridge.start(name, data, version, tags)
         except NotFound as error:
             raise ApiError(400, str(error)) from None
         except Conflict as error:
@@ -95,11 +105,14 @@ class InstancesApi:
         )
         return await self._make_start_response(request, started, wait)
 
-    def _check_orchestrator(self, name: str) -> None:
+    async def _check_orchestrator(self, name: str) -> None:
+        """Refuse a name that isn't loaded, unless the engine leaves others to workers."""
         if self._registry is None:
             return
         function = self._registry.find_function(name)  # never a built-in one: those can't be started
         if function is not None and function.kind == "orchestrator":
+            return
+        if await self._bridge.read(lambda client: client.workers()) is not None:
             return
         known = ", ".join(f"'{each.name}'" for each in self._registry if each.kind == "orchestrator")
         raise ApiError(
@@ -175,6 +188,7 @@ class InstancesApi:
             limit=params.page_size(),
             reverse=True,
             cursor=get_cursor(request),
+            tags=params.tags(),
         )
 
         def read_page(client: Client) -> JsonPage:

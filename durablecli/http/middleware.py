@@ -14,9 +14,9 @@ from contextlib import suppress
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from durablecli.http.addresses import AllowedHosts
 from durablecli.http.origins import SAFE_METHODS, AllowedOrigins, cross_site_error, is_cross_site
 from durablecli.http.responses import ApiError, Shutdown, error_response
+from durablecli.serving.addresses import AllowedHosts
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_URL_BYTES = 8 * 1024

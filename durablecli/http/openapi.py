@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from durablecli.http.requests import CONTINUATION_HEADER, DEFAULT_PAGE_SIZE, MAX_WAIT_SECONDS
-from durablecli.limits import MAX_ID_LENGTH, MAX_PAGE_SIZE
+from durablecli.limits import MAX_ID_LENGTH, MAX_PAGE_SIZE, MAX_TAGS
 from durablecli.management_links import BASE_PATH, REWIND_LINK, ManagementEndpoint
 from durablecli.model.status import OrchestrationRuntimeStatus
 
@@ -20,6 +20,12 @@ _SECONDS: Json = {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
 _ID: Json = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": r"^[^@/\\#?\x00-\x1f\x7f-\x9f]"}
 _NAME: Json = {"type": "string", "minLength": 1}
 _STATUS: Json = {"type": "string", "enum": [status.value for status in OrchestrationRuntimeStatus]}
+_TAGS: Json = {
+    "type": "array",
+    "items": {"type": "string", "pattern": "^[^=]+="},
+    "maxItems": MAX_TAGS,
+    "description": "Tags, each as KEY=VALUE.",
+}
 _PAGE_SIZE: Json = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
 
 _LINK_NAMES = [name for name in ManagementEndpoint().make_payload("").urls if name != REWIND_LINK]
@@ -64,6 +70,7 @@ def _paths() -> dict[str, Json]:
         },
         "instances/{instanceId}/rewind": {"post": _lifecycle_operation("rewind", conflict=True)},
         "instances/{instanceId}/restart": {"post": _restart_operation()},
+        "instances/{instanceId}/logs": {"get": _logs_operation("an instance", "instanceId")},
         "entities": {"get": _list_entities_operation()},
         "entities/{entityName}": {"get": _list_entities_operation("entityName")},
         "entities/{entityName}/{entityKey}": {
@@ -71,7 +78,24 @@ def _paths() -> dict[str, Json]:
             "post": _signal_operation(),
             "delete": _delete_entity_operation(),
         },
+        "entities/{entityName}/{entityKey}/logs": {"get": _logs_operation("an entity", "entityName", "entityKey")},
+        **_schedule_paths(),
         "openapi.json": {"get": _operation("Get this document.", {200: _response({"type": "object"})})},
+    }
+
+
+def _schedule_paths() -> dict[str, Json]:
+    schedule: Json = {"type": "object", "properties": {"name": _TEXT, "status": _TEXT}, "required": ["name", "status"]}
+    one: dict[str, Any] = {"path": ["scheduleName"]}
+    changed: dict[int, Json] = {202: _ACCEPTED, 404: _ERROR_RESPONSE, 410: _ERROR_RESPONSE}
+    started = {202: _response(_object_schema({"id": _TEXT})), 404: _ERROR_RESPONSE}
+    base = "schedules/{scheduleName}"
+    return {
+        "schedules": {"get": _operation("List the schedules.", {200: _response({"type": "array", "items": schedule})})},
+        base: {"get": _operation("Get a schedule.", {200: _response(schedule), 404: _ERROR_RESPONSE}, **one)},
+        f"{base}/pause": {"post": _operation("Start no more runs.", changed, **one)},
+        f"{base}/resume": {"post": _operation("Start runs again.", changed, **one)},
+        f"{base}/trigger": {"post": _operation("Start a run now.", started, **one)},
     }
 
 
@@ -84,7 +108,7 @@ def _start_operation(*path_names: str) -> Json:
         "Start an orchestration. With timeout and pollingInterval the response waits for it to end.",
         _start_responses() | ({409: _ERROR_RESPONSE} if "instanceId" in path_names else {}),
         path=path_names,
-        query={"timeout": _SECONDS, "pollingInterval": _SECONDS, "version": _NAME},
+        query={"timeout": _SECONDS, "pollingInterval": _SECONDS, "version": _NAME, "tag": _TAGS},
         body=({}, False),
     )
 
@@ -129,6 +153,7 @@ def _list_operation() -> Json:
             "createdTimeFrom": _TIME,
             "createdTimeTo": _TIME,
             "runtimeStatus": {"type": "array", "items": _STATUS},
+            "tag": _TAGS,
             "showInput": _BOOLEAN,
             "showWaiting": _BOOLEAN,
             "top": _PAGE_SIZE,
@@ -181,6 +206,15 @@ def _restart_operation() -> Json:
         {**_start_responses(), 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE},
         path=["instanceId"],
         query={"restartWithNewInstanceId": _BOOLEAN, "timeout": _SECONDS, "pollingInterval": _SECONDS},
+    )
+
+
+def _logs_operation(owner: str, *path_names: str) -> Json:
+    return _operation(
+        f"Get the last entries in the log of {owner}, oldest first.",
+        {200: _response({"type": "array", "items": {"$ref": "#/components/schemas/LogEntry"}}), 404: _ERROR_RESPONSE},
+        path=path_names,
+        query={"activity": _NAME, "tail": _PAGE_SIZE},
     )
 
 
@@ -250,7 +284,7 @@ def _operation(
         *({"name": name, "in": "path", "required": True, "schema": _path_parameter_schema(name)} for name in path),
         *(
             {"name": name, "in": "query", "required": name in required, "schema": schema}
-            | ({"explode": False} if schema.get("type") == "array" else {})
+            | ({"explode": False} if schema.get("type") == "array" and schema is not _TAGS else {})
             for name, schema in (query or {}).items()
         ),
         *({"name": name, "in": "header", "schema": schema} for name, schema in (header or {}).items()),
@@ -297,14 +331,54 @@ def _component_schemas() -> dict[str, Json]:
     }
     row = {"type": "object", "properties": {"EventType": _TEXT, "Timestamp": _TEXT}, "required": ["EventType"]}
     arrays = {name: {"type": "array"} for name in ("waitingFor", "holds", "unreadEvents")}
-    ours = {**arrays, "blocked": {}, "daemon": {}, "setAside": {}}
+    ours: dict[str, Json] = {
+        **arrays,
+        "tags": {"type": "object", "additionalProperties": _TEXT},
+        "progress": {"type": "object"},
+        "blocked": {},
+        "daemon": {},
+        "setAside": {},
+        "taskCounts": {},
+        "remote": _BOOLEAN,
+        "failure": {"$ref": "#/components/schemas/Failure"},
+        "taskFailures": {"type": "array", "items": {"$ref": "#/components/schemas/TaskFailures"}},
+    }
     entity = _object_schema({"name": _TEXT, "key": _TEXT})
     return {
         "CheckStatus": _object_schema({"id": _TEXT, **dict.fromkeys(_LINK_NAMES, _TEXT)}),
         "Status": _object_schema(status, {"historyEvents": {"type": "array", "items": row}, **ours}),
+        **_failure_schemas(),
         "Entity": _object_schema({"entityId": entity, "lastOperationTime": _NULLABLE_TIME}, {"state": {}}),
+        "LogEntry": _object_schema(
+            {"at": _TIME, "level": _TEXT, "text": _TEXT, "source": _TEXT},
+            {
+                **dict.fromkeys(("name", "execution", "logger", "stream"), _TEXT),
+                **{name: {"type": "integer"} for name in ("id", "attempt", "retry_of")},
+            },
+        ),
         "Deleted": _object_schema({"instancesDeleted": {"type": "integer", "minimum": 1}}),
         "Error": _object_schema(
             {"Message": _TEXT, "ExceptionMessage": maybe_text, "ExceptionType": _TEXT, "StackTrace": {"type": "null"}}
+        ),
+    }
+
+
+def _failure_schemas() -> dict[str, Json]:
+    line = _object_schema({"file": _TEXT, "line": {"type": "integer"}, "function": _TEXT})
+    error: dict[str, Json] = {"type": _TEXT, "message": _TEXT}
+    where: dict[str, Json] = {"at": {"$ref": "#/components/schemas/SourceLine"}, "task": _TEXT}
+    lists: dict[str, Json] = {
+        "causes": {"type": "array", "items": _object_schema(error, where)},
+        "parts": {"type": "array", "items": _object_schema(error, where)},
+        "awaitedAt": {"type": "array", "items": {"$ref": "#/components/schemas/SourceLine"}},
+    }
+    count: Json = {"type": "integer", "minimum": 1}
+    kind: Json = {"enum": ["activity", "child", "entity"]}
+    of_tasks: dict[str, Json] = {"count": count, "kind": kind, "name": _TEXT, **error, "at": {}, "id": count}
+    return {
+        "SourceLine": line,
+        "Failure": _object_schema(error, {**where, **lists, "traceback": _TEXT}),
+        "TaskFailures": _object_schema(
+            of_tasks, {"target": _TEXT, "differ": _BOOLEAN, "traceback": _TEXT, "label": _TEXT}
         ),
     }

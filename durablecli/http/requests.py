@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 from msgspec import Raw
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from durablecli.errors import UsageError
 from durablecli.http.responses import ApiError
@@ -20,7 +21,8 @@ from durablecli.limits import MAX_PAGE_SIZE
 from durablecli.model import payloads
 from durablecli.model.events import NULL
 from durablecli.model.status import OrchestrationRuntimeStatus
-from durablecli.parsing import parse_time
+from durablecli.parsing import parse_tags, parse_time
+from durablecli.telemetry.interface import ROUTE
 
 CONTINUATION_HEADER = "x-ms-continuation-token"
 DEFAULT_PAGE_SIZE = 100
@@ -49,6 +51,13 @@ def split_path(request: Request, prefix: str) -> list[str]:
         return [unquote_to_bytes(part).decode() for part in rest.split(b"/")] if rest else []
     except UnicodeDecodeError:
         raise ApiError(400, "The path is not valid UTF-8") from None
+
+
+def set_route(scope: Scope, path: str) -> None:
+    """Note the template of the path that a request is served by, if requests are traced: only those with one are."""
+    route = scope.get(ROUTE)
+    if route is not None:
+        route[0] = path
 
 
 def get_request_origin(request: Request) -> str:
@@ -120,19 +129,26 @@ class QueryParams:
             raise _invalid_value(name, text, f"between 0 and {MAX_WAIT_SECONDS} seconds")
         return number
 
-    def page_size(self) -> int:
+    def page_size(self, name: str = "top") -> int:
         """The number of rows asked for, up to the largest page."""
-        text = self.text("top")
+        text = self.text(name)
         if text is None:
             return DEFAULT_PAGE_SIZE
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-            raise _invalid_value("top", text, "a number of 1 or more")
+            raise _invalid_value(name, text, "a number of 1 or more")
         return min(int(text), MAX_PAGE_SIZE)
 
     def statuses(self) -> tuple[str, ...]:
         """The runtime statuses, separated by commas or given several times."""
         words = [word.strip() for text in self._values.get("runtimestatus", []) for word in text.split(",")]
         return tuple(dict.fromkeys(_parse_status(word) for word in words if word))
+
+    def tags(self) -> dict[str, str]:
+        """The tags, each given as `tag=KEY=VALUE`."""
+        try:
+            return parse_tags(self._values.get("tag", ()))
+        except UsageError as error:
+            raise ApiError(400, "Invalid value of 'tag'", str(error)) from None
 
 
 class ApiRequest(NamedTuple):
@@ -148,8 +164,9 @@ class ApiRoute:
 
     def __init__(self, method: str, path: str, handler: Callable[[ApiRequest], Awaitable[Response]]) -> None:
         self.method = method
+        self.path = path
         self.handler = handler
-        self._pattern = path.split("/")
+        self._pattern = path.split("/") if path else []
 
     def match(self, segments: Sequence[str]) -> tuple[str, ...] | None:
         """The values of the `{…}` segments, which can't be empty; None if the path doesn't match. Case is ignored."""

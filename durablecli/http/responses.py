@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from durablecli.errors import DurableError
 
-_SECURITY_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+SECURITY_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 _BAD_ARGUMENT_MESSAGE = "One or more of the arguments submitted is incorrect"
 _INTERNAL_ERROR_MESSAGE = "Something went wrong while processing your request"
 
@@ -38,12 +38,12 @@ class ApiError(Exception):
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A response with a JSON body."""
-    return Response(_encode(body), status, {**_SECURITY_HEADERS, **(headers or {})}, "application/json")
+    return Response(_encode(body), status, {**SECURITY_HEADERS, **(headers or {})}, "application/json")
 
 
 def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:
     """A response without a body."""
-    return Response(None, status, {**_SECURITY_HEADERS, **(headers or {})})
+    return Response(None, status, {**SECURITY_HEADERS, **(headers or {})})
 
 
 def error_response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:

@@ -14,20 +14,21 @@ from typing import Any, cast
 
 import msgspec
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from durablecli.client import Client
 from durablecli.config import HttpConfig
+from durablecli.engine.engine import Engine
 from durablecli.errors import ConfigError, DurableError
 from durablecli.http import function_routes
-from durablecli.http.addresses import format_address, format_url, parse_listen
-from durablecli.http.api_keys import ApiKeys
-from durablecli.http.asgi_app import make_app
+from durablecli.http.asgi_app import make_app, replace_functions
 from durablecli.http.middleware import MAX_HEAD_BYTES, MAX_URL_BYTES
 from durablecli.http.protocol import HttpProtocol
 from durablecli.http.responses import Shutdown
 from durablecli.management_links import ManagementEndpoint
 from durablecli.registry import Registry
+from durablecli.serving.addresses import format_address, format_url, parse_listen
+from durablecli.serving.api_keys import ApiKeys
 
 _log = logging.getLogger("durablecli.http")
 _MAX_CONNECTIONS = 4096
@@ -45,6 +46,7 @@ def bind_socket(listen: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # only then no other server can take the port
     except OSError as error:
         listener.close()
         raise ConfigError(f"http.listen: can't listen on {listen}: {error.strerror or error}") from None
@@ -73,20 +75,33 @@ class HttpServer:
             listen=format_address(address, port),
             allowed_hosts=(*settings.allowed_hosts, self._host),
         )
-        app = make_app(client, registry=registry, keys=keys, settings=resolved, shutdown=self._shutdown)
+        self._app = app = make_app(client, registry=registry, keys=keys, settings=resolved, shutdown=self._shutdown)
         self.endpoint = ManagementEndpoint(self.url, keys.code)
-        self.routes = function_routes.list_routes(app.routes)
         self._on_stopped = on_stopped
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._stopped = False
-        self._server = _Server(_make_uvicorn_config(app, settings, drain_timeout.total_seconds() / 2), self._ready)
+        engine = client.mailbox
+        tracing = engine.options.tracing if isinstance(engine, Engine) else None
+        traced_app: ASGIApp = app if tracing is None else tracing.wrap_server(app)
+        self._server = _Server(
+            _make_uvicorn_config(traced_app, settings, drain_timeout.total_seconds() / 2), self._ready
+        )
         self._thread = threading.Thread(target=self._serve, name="durable-http", daemon=True)
 
     @property
     def url(self) -> str:
         """Its URL, with the host name that was configured."""
         return format_url(self._host, self._socket.getsockname()[1])
+
+    @property
+    def routes(self) -> list[function_routes.RouteInfo]:
+        """The HTTP functions that are served."""
+        return function_routes.list_routes(self._app.routes)
+
+    def replace_functions(self) -> None:
+        """Serve the HTTP functions that the registry has now; any thread may call this."""
+        replace_functions(self._app)
 
     @property
     def alive(self) -> bool:
@@ -180,7 +195,7 @@ class _LoopErrorHandler:
             )
 
 
-def _make_uvicorn_config(app: Starlette, settings: HttpConfig, drain_timeout: float) -> uvicorn.Config:
+def _make_uvicorn_config(app: ASGIApp, settings: HttpConfig, drain_timeout: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",

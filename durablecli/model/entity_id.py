@@ -108,12 +108,23 @@ def parse_entity_name(id: str) -> str:
 
 
 def to_entity_id(entity: EntityId | str) -> EntityId:
-    """Return the id of an entity that is given as an EntityId or as `@name@key`; raises UsageError."""
+    """Return the id of an entity that is given as an EntityId, as that of the durabletask SDK or as `@name@key`.
+
+    Raises UsageError.
+    """
     if type(entity) is EntityId:
         return entity
     if isinstance(entity, EntityId):
         return EntityId(entity.name, entity.key)
     try:
-        return EntityId.parse(entity)
+        return EntityId.parse(entity if isinstance(entity, str) else str(entity))
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}; name the entity as @name@key, for example @counter@a") from None
+        if isinstance(entity, str) and ENTITY_ID_SEPARATOR in entity[1:] and entity[0] != ENTITY_ID_SEPARATOR:
+            raise UsageError(f"{entity!r} is no entity id; did you mean '@{entity}'?") from None
+        text = f"{entity!r} is no entity id" if _is_malformed(entity) else str(error)
+        raise UsageError(f"{text}; name the entity as @name@key, for example @counter@a") from None
+
+
+def _is_malformed(entity: object) -> bool:
+    text = entity if isinstance(entity, str) else str(entity)
+    return text[:1] != ENTITY_ID_SEPARATOR or ENTITY_ID_SEPARATOR not in text[1:]

@@ -1,6 +1,6 @@
 """The events of a history: arrivals come from outside the orchestrator, decisions from its function.
 
-The log of an entity is a history too. It holds the messages sent to it, and the batches of operations that it ran.
+The log of an entity is a history too: `entity_events` has its kinds, which are also found here.
 
 Kinds have the names of the Durable Task history where one exists. A record is an event in its envelope: `n` counts the
 records of one execution from 1 without gaps, `at` is when it was recorded (UTC). The outcome of a decision names the
@@ -14,24 +14,82 @@ from datetime import datetime
 import msgspec
 from msgspec import Raw
 
+from durablecli.model.binding_output import BindingOutput
+from durablecli.model.entity_events import (
+    EntityBatch,
+    EntityDeletionReceived,
+    EntityLock,
+    EntityLockReceived,
+    EntityOperationFailure,
+    EntityOperationReceived,
+    EntityOperationResult,
+    EntityOperationSignal,
+    EntityOperationStart,
+    EntitySnapshot,
+    EntityStarted,
+    EntityUnlockReceived,
+)
+from durablecli.model.event_base import ABSENT, NULL, Event, Origin
 from durablecli.model.failures import Failure
+from durablecli.model.trace_context import TraceContext
 
-NULL = Raw(b"null")
-ABSENT = Raw()
-"""No payload: falsy, and left out of the line. `Raw | None` can't be decoded: it accepts only null."""
-
-
-class Event(msgspec.Struct, frozen=True, tag=True, tag_field="type", omit_defaults=True, gc=False):
-    """The base of all kinds. Its name is in the line as `type`."""
-
-
-class Origin(msgspec.Struct, frozen=True, gc=False):
-    """The decision that an arrival in another instance belongs to: instance, execution and `n`."""
-
-    instance: str
-    execution: str
-    n: int
-
+__all__ = [
+    "ABSENT",
+    "NULL",
+    "AnyEvent",
+    "Arrival",
+    "ContinueAsNew",
+    "ControlEvent",
+    "CustomStatusSet",
+    "Decision",
+    "EntityArrival",
+    "EntityBatch",
+    "EntityDeletionReceived",
+    "EntityEvent",
+    "EntityLock",
+    "EntityLockGranted",
+    "EntityLockReceived",
+    "EntityLockRequested",
+    "EntityOperationCalled",
+    "EntityOperationCompleted",
+    "EntityOperationFailed",
+    "EntityOperationFailure",
+    "EntityOperationReceived",
+    "EntityOperationResult",
+    "EntityOperationSignal",
+    "EntityOperationSignaled",
+    "EntityOperationStart",
+    "EntitySnapshot",
+    "EntityStarted",
+    "EntityUnlockReceived",
+    "EntityUnlockSent",
+    "Event",
+    "EventAwaited",
+    "EventRaised",
+    "EventSent",
+    "EventWaitsChanged",
+    "ExecutionBlocked",
+    "ExecutionCompleted",
+    "ExecutionResumed",
+    "ExecutionRewound",
+    "ExecutionStarted",
+    "ExecutionSuspended",
+    "ExecutionTerminated",
+    "ExecutionUnblocked",
+    "OrchestratorStarted",
+    "Origin",
+    "Record",
+    "SubOrchestrationInstanceCompleted",
+    "SubOrchestrationInstanceCreated",
+    "SubOrchestrationInstanceFailed",
+    "TaskCanceled",
+    "TaskCompleted",
+    "TaskFailed",
+    "TaskScheduled",
+    "TimerCanceled",
+    "TimerCreated",
+    "TimerFired",
+]
 
 # ── arrivals, from outside: `held` marks one that is recorded and not yet applied ────────────────────────────────────
 
@@ -49,19 +107,11 @@ class ExecutionStarted(Event, frozen=True):
     held: bool = False
     depth: int = 0
     """The number of ancestors of a sub-orchestration."""
-
-
-class BindingOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A value that an activity set on an output binding of type `type`. It is recorded but not sent.
-
-    `value` is JSON. Of a large value it is only the beginning, as a string, and `size` is the size of all in bytes.
-    """
-
-    name: str
-    type: str
-    status: str
-    value: Raw = NULL
-    size: int | None = None
+    tags: dict[str, str] = {}
+    trace: TraceContext | None = None
+    """The parent of the execution's span, if the execution is traced."""
+    forked_from: Origin | None = None
+    """The instance, the execution and the record before which this one was forked from it."""
 
 
 class TaskCompleted(Event, frozen=True):
@@ -132,8 +182,11 @@ class ExecutionResumed(Event, frozen=True):
 
 
 class ExecutionTerminated(Event, frozen=True):
+    """`output` is the output of the execution; without one it is the reason."""
+
     reason: str = ""
     message: str | None = None
+    output: Raw = ABSENT
 
 
 class ExecutionRewound(Event, frozen=True):
@@ -155,9 +208,13 @@ class ExecutionRewound(Event, frozen=True):
 
 
 class OrchestratorStarted(Event, frozen=True):
-    """Applies the held arrival `upto`, and every held one before it, at this record's `at`."""
+    """Applies the held arrival `upto`, and every held one before it, at this record's `at`.
+
+    `time` is the current time that remote code was given for the turn.
+    """
 
     upto: int
+    time: datetime | None = None
 
 
 class EventWaitsChanged(Event, frozen=True):
@@ -179,6 +236,8 @@ class ExecutionUnblocked(Event, frozen=True):
 
 
 # ── decisions, from the orchestrator function ────────────────────────────────────────────────────────────────────────
+#
+# Remote code gives its decisions an `id` of its own, which may repeat, and requests to entities a `request`.
 
 
 class TaskScheduled(Event, frozen=True):
@@ -186,11 +245,26 @@ class TaskScheduled(Event, frozen=True):
     input: Raw = NULL
     attempt: int = 1
     retry_of: int | None = None
+    label: str | None = None  # the name that the orchestrator gave to the call, for people
+    id: int | None = None
+    version: str | None = None
+    tags: dict[str, str] = {}
+    timeout: float | None = None  # seconds, if the call sets one; else the activity's own counts
+    heartbeat_timeout: float | None = None
+    priority: int = 0
+
+
+class TaskCanceled(Event, frozen=True):
+    """Cancels a call to an activity or a sub-orchestration: its outcome doesn't count any more."""
+
+    task: int
 
 
 class TimerCreated(Event, frozen=True):
     fire_at: datetime
     retry_of: int | None = None
+    attempts: int | None = None  # how many attempts the policy of a call that is retried allows
+    id: int | None = None
 
 
 class TimerCanceled(Event, frozen=True):
@@ -206,6 +280,7 @@ class EventSent(Event, frozen=True):
     name: str
     input: Raw = NULL
     undelivered: bool = False
+    id: int | None = None
 
 
 class SubOrchestrationInstanceCreated(Event, frozen=True):
@@ -218,14 +293,23 @@ class SubOrchestrationInstanceCreated(Event, frozen=True):
     attempt: int = 1
     retry_of: int | None = None
     explicit: bool = False
+    label: str | None = None
+    id: int | None = None
+    tags: dict[str, str] = {}
 
 
 class EntityOperationCalled(Event, frozen=True):
-    """An operation whose outcome the orchestrator waits for. `entity` is an id such as `@counter@a`."""
+    """An operation whose outcome the orchestrator waits for. `entity` is an id such as `@counter@a`.
+
+    It runs at `scheduled_time` if there is one.
+    """
 
     entity: str
     name: str
     input: Raw = NULL
+    id: int | None = None
+    request: str | None = None
+    scheduled_time: datetime | None = None
 
 
 class EntityOperationSignaled(Event, frozen=True):
@@ -235,18 +319,28 @@ class EntityOperationSignaled(Event, frozen=True):
     name: str
     input: Raw = NULL
     scheduled_time: datetime | None = None
+    id: int | None = None
+    request: str | None = None
 
 
 class EntityLockRequested(Event, frozen=True):
     """Begins a critical section; `entities` are in the order in which they are locked."""
 
     entities: tuple[str, ...]
+    id: int | None = None
+    request: str | None = None
 
 
 class EntityUnlockSent(Event, frozen=True):
-    """Ends the critical section that `lock` requested, or cancels the request."""
+    """Ends the critical section that `lock` requested, or cancels the request.
+
+    Remote code ends it for each `entity` by itself; the first of these ends it for all.
+    """
 
     lock: int
+    id: int | None = None
+    request: str | None = None
+    entity: str | None = None
 
 
 class CustomStatusSet(Event, frozen=True):
@@ -254,8 +348,11 @@ class CustomStatusSet(Event, frozen=True):
 
 
 class ContinueAsNew(Event, frozen=True):
+    """Begins the next execution, of `version` if that is given."""
+
     input: Raw = NULL
     save_events: bool = True
+    version: str | None = None
 
 
 class ExecutionCompleted(Event, frozen=True):
@@ -272,131 +369,6 @@ class ExecutionCompleted(Event, frozen=True):
     causes: tuple[int, ...] = ()
     rewind_from: int = 0
     failure_has_name_prefix: bool = msgspec.field(default=False, name="named")
-
-
-# ── the log of an entity: messages sent to it ────────────────────────────────────────────────────────────────────────
-
-
-class EntityStarted(Event, frozen=True):
-    """The first record of an entity."""
-
-    instance: str
-    execution: str
-
-
-class EntityOperationReceived(Event, frozen=True):
-    """One operation, which runs at `scheduled_time` if there is one. A sender that `expects_reply` gets its outcome."""
-
-    name: str
-    input: Raw = NULL
-    sender: Origin | None = msgspec.field(name="from", default=None)
-    expects_reply: bool = msgspec.field(default=False, name="waits")
-    message: str | None = None
-    scheduled_time: datetime | None = None
-
-
-class EntityDeletionReceived(Event, frozen=True):
-    """Deletes the state, when its turn in the queue comes, without running the author's code.
-
-    With `force` all operations before it fail, even a running one.
-    """
-
-    message: str | None = None
-    force: bool = False
-
-
-class EntityLockReceived(Event, frozen=True):
-    """A request for a lock. Once granted it is passed to the next of `entities`."""
-
-    entities: tuple[str, ...]
-    sender: Origin = msgspec.field(name="from")
-
-
-class EntityUnlockReceived(Event, frozen=True):
-    """Releases the lock, or cancels the request for it. It takes the same way as the request."""
-
-    entities: tuple[str, ...]
-    sender: Origin = msgspec.field(name="from")
-
-
-# ── the log of an entity: outcomes ───────────────────────────────────────────────────────────────────────────────────
-
-
-class EntityOperationResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The result of operation `n` for a sender that expects a reply, or its failure."""
-
-    n: int
-    result: Raw = ABSENT
-    failure: Failure | None = None
-
-
-class EntityOperationSignal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A signal that an operation sent to an entity."""
-
-    entity: str
-    name: str
-    input: Raw = NULL
-    scheduled_time: datetime | None = None
-
-
-class EntityOperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """An orchestration that an operation started; `undelivered` if its id existed."""
-
-    instance: str
-    name: str
-    input: Raw = NULL
-    version: str | None = None
-    undelivered: bool = False
-
-
-class EntityBatch(Event, frozen=True):
-    """The outcome of all queued operations up to and including record `upto`.
-
-    Record `upto` may also be a deletion: then the batch is for that alone, and no code ran. `state` is the new state;
-    without one it is unchanged, or deleted if `deleted`. Operations that succeeded and need no reply aren't in
-    `results`.
-    """
-
-    upto: int
-    state: Raw = ABSENT
-    deleted: bool = False
-    results: tuple[EntityOperationResult, ...] = ()
-    signals: tuple[EntityOperationSignal, ...] = ()
-    starts: tuple[EntityOperationStart, ...] = ()
-
-
-class EntityLock(msgspec.Struct, frozen=True):
-    """The holder of an entity's lock, since when, and all entities that the same request locks."""
-
-    sender: Origin = msgspec.field(name="from")
-    entities: tuple[str, ...]
-    since: datetime
-
-
-class EntityOperationFailure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The last operation of an entity that failed."""
-
-    name: str
-    at: datetime
-    failure: Failure
-
-
-class EntitySnapshot(Event, frozen=True):
-    """Replaces all records up to `upto` at the start of a new file. Pending records follow it again.
-
-    `senders` are the last operations of the most recent senders.
-    """
-
-    instance: str
-    execution: str
-    upto: int
-    created: datetime
-    modified: datetime
-    state: Raw = ABSENT
-    lock: EntityLock | None = None
-    failures: int = 0
-    last_failure: EntityOperationFailure | None = None
-    senders: tuple[Origin, ...] = ()
 
 
 Arrival = (
@@ -418,6 +390,7 @@ Arrival = (
 ControlEvent = OrchestratorStarted | EventWaitsChanged | ExecutionBlocked | ExecutionUnblocked
 Decision = (
     TaskScheduled
+    | TaskCanceled
     | TimerCreated
     | TimerCanceled
     | EventAwaited

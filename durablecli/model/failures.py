@@ -15,7 +15,13 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from durablecli.model.exception_attributes import NO_ATTRIBUTES, collect_attributes, restore_attributes
+from durablecli.errors import ActivityTimedOut, ShellError
+from durablecli.model.exception_attributes import (
+    MAX_ATTRIBUTES_BYTES,
+    NO_ATTRIBUTES,
+    collect_attributes,
+    restore_attributes,
+)
 from durablecli.model.exception_types import (
     TASK_FAILED_TYPE,
     ExceptionBehaviour,
@@ -31,6 +37,7 @@ from durablecli.model.raw_attributes import (
     get_suppress_context,
     get_traceback,
 )
+from durablecli.model.traceback_text import split_frames
 
 MAX_TEXT_BYTES = 64 * 1024
 MAX_TASK_TEXT_LENGTH = 8 * 1024
@@ -51,7 +58,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     `type` is the qualified name (`builtins.ValueError`); `bases` are the qualified names of the rest of its MRO,
     without `object` and `BaseException`. `message` and `traceback` have at most 64 KiB each. `attributes` is a JSON
     object of the exception's own attributes that JSON can hold. `retryable` is false if another attempt would only
-    repeat side effects: the input didn't match, or the result couldn't be encoded.
+    repeat side effects: the input didn't match, or the result couldn't be encoded. `retry_after` is the delay in
+    seconds that an activity asked for by `df.RetryAfter`.
 
     A chain of causes has at most 20 links. Of a longer one the outermost and the innermost are kept; `omitted` counts
     the links left out between a failure and its `cause`. If all causes together exceed 16 KiB, their texts are
@@ -66,6 +74,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: Raw = NO_ATTRIBUTES
     retryable: bool = True
     omitted: int = 0
+    retry_after: float | None = None
 
     def is_caused_by(self, kind: builtins.type[BaseException] | str) -> bool:
         """Whether the exception is a `kind`: a class, its qualified name, or its bare name."""
@@ -83,10 +92,15 @@ def qualified_name(kind: type) -> str:
 
 def failure_text(failure: Failure) -> str:
     """Return `ValueError: text`, or `ValueError` without a text. The text of a failed task includes its cause."""
-    name = failure.type.rpartition(".")[2]
-    if not failure.message:
+    return error_text(failure.type, failure.message)
+
+
+def error_text(type: str, message: str) -> str:
+    """Return the text of a failure of this type, which may be a qualified name."""
+    name = type.rpartition(".")[2]
+    if not message:
         return name
-    return failure.message if _is_internal_type(failure.type) else f"{name}: {failure.message}"
+    return message if _is_internal_type(type) else f"{name}: {message}"
 
 
 def _is_internal_type(type: str) -> bool:
@@ -146,6 +160,22 @@ def from_exception(error: BaseException) -> Failure:
     return _bound_chain(_link_chain(links, recorded))
 
 
+def limit_failure(failure: Failure) -> Failure:
+    """Return a failure that was recorded elsewhere, with its texts and its chain limited in size."""
+    links = [
+        replace(
+            link,
+            type=_escape_surrogates(link.type[:MAX_TYPE_NAME_LENGTH]),
+            message=_keep_start(link.message),
+            bases=tuple(base[:MAX_TYPE_NAME_LENGTH] for base in link.bases[-_MAX_BASES:]),
+            traceback=_shorten_traceback(link.traceback),
+            attributes=link.attributes if len(link.attributes) <= MAX_ATTRIBUTES_BYTES else NO_ATTRIBUTES,
+        )
+        for link in iter_chain(failure)
+    ]
+    return _bound_chain(_link_chain(links, None))
+
+
 def _cause_chain(error: BaseException) -> list[BaseException]:
     chain: list[BaseException] = []
     seen: set[int] = set()
@@ -192,7 +222,7 @@ def _truncate_texts(link: Failure, limit: int) -> Failure:
     return replace(
         link,
         message=_keep_start(link.message, limit),
-        traceback=_keep_end(link.traceback, limit),
+        traceback=_shorten_traceback(link.traceback, limit),
         bases=link.bases[-_MAX_CAUSE_BASES:],
         attributes=link.attributes if len(link.attributes) <= limit else NO_ATTRIBUTES,
     )
@@ -231,7 +261,7 @@ def _record_link(error: BaseException, *, is_long: bool) -> Failure:
         message = _keep_start(str.__str__(str(error)))
     except BaseException as reason:  # noqa: BLE001 - user code
         message = f"<no text: its __str__ raised {_type_name(type(reason)).rpartition('.')[2]}>"
-    traceback = _keep_end(_format_traceback(error, message if is_long else None))
+    traceback = _shorten_traceback(_format_traceback(error, message if is_long else None))
     return Failure(name, message, tuple(bases), traceback, None, collect_attributes(error))
 
 
@@ -276,9 +306,25 @@ def _keep_end(text: str, limit: int = MAX_TEXT_BYTES) -> str:
     return "…" + data[4 - limit :].decode("utf-8", "ignore")
 
 
+def _shorten_traceback(text: str, limit: int = MAX_TEXT_BYTES) -> str:
+    """Truncate a traceback. Of its frames, the innermost are kept; of a long message, both ends."""
+    if len(text) <= limit // 4 or len(text.encode("utf-8", "backslashreplace")) <= limit:
+        return _keep_end(text, limit)
+    frames, message = split_frames(text)
+    if not frames or not message:
+        return _keep_end(text, limit)
+    kept_frames = _keep_end(frames, limit // 2)
+    rest = limit - len(kept_frames.encode())
+    if len(message.encode("utf-8", "backslashreplace")) > rest:
+        message = _keep_start(message, rest // 2) + _keep_end(message, rest // 2).removeprefix("…")
+    return kept_frames + _escape_surrogates(message)
+
+
 # ── raising again ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_TIMED_OUT_TYPE = qualified_name(ActivityTimedOut)
+_SHELL_ERROR_TYPE = qualified_name(ShellError)
 _NOT_RAISABLE = (StopIteration, StopAsyncIteration)  # a generator would turn them into a RuntimeError
 
 
@@ -297,6 +343,8 @@ def to_exception(failure: Failure, message: str, globals: Mapping[str, Any]) -> 
 def _make_error(failure: Failure, globals: Mapping[str, Any]) -> Exception:
     """Make it of the most derived recorded class that is built in or known to the module."""
     for name in (failure.type, *failure.bases):
+        if name == _TIMED_OUT_TYPE:
+            return ActivityTimedOut.__new__(ActivityTimedOut)
         found = None if name == TASK_FAILED_TYPE else _find_known_class(name, globals)
         if found is not None:
             try:
@@ -307,6 +355,8 @@ def _make_error(failure: Failure, globals: Mapping[str, Any]) -> Exception:
 
 
 def _find_known_class(name: str, names: Mapping[str, Any]) -> type[Exception] | None:
+    if name == _SHELL_ERROR_TYPE:  # `except df.ShellError` must work though `df` loads its names late
+        return ShellError
     for found in _candidate_classes(name, names):
         # isinstance would ask `found.__class__`, which may be the author's code
         if issubclass(type(found), type) and issubclass(found, Exception) and _type_name(found) == name:

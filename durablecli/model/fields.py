@@ -44,12 +44,21 @@ def get_fields(kind: Any) -> tuple[Field, ...] | None:
         return _attrs_fields(kind)
     if typing.is_typeddict(kind):
         return tuple(
-            Field(name, name, hint, name in kind.__required_keys__) for name, hint in resolve_type_hints(kind).items()
+            Field(name, name, hint, _is_required_key(kind, name, hint))
+            for name, hint in resolve_type_hints(kind).items()
         )
     if issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
         hints = resolve_type_hints(kind)
         return tuple(Field(n, n, hints.get(n, Any), n not in kind._field_defaults) for n in kind._fields)
     return None
+
+
+def _is_required_key(kind: Any, name: str, hint: Any) -> bool:
+    """Whether a TypedDict requires a key. Its own set of these is wrong where annotations are postponed."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Required, typing.NotRequired):
+        return origin is typing.Required
+    return name in kind.__required_keys__
 
 
 def _attrs_fields(kind: Any) -> tuple[Field, ...]:

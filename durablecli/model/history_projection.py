@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.model import events as ev
+from durablecli.model.binding_output import BindingOutput
 from durablecli.model.codec import format_timestamp
 from durablecli.model.failures import Failure
 from durablecli.model.json_codec import decode_json
@@ -24,6 +25,7 @@ _INTERNAL_EVENTS = (
     ev.EventAwaited,
     ev.EventWaitsChanged,
     ev.TimerCanceled,
+    ev.TaskCanceled,
     ev.CustomStatusSet,
     ev.ExecutionBlocked,
     ev.ExecutionUnblocked,
@@ -73,8 +75,11 @@ class _HistoryProjection:
                 start = {} if event.start_at is None else {"ScheduledStartTime": format_timestamp(event.start_at)}
                 return {"FunctionName": event.name, **start, **self._input_field(event.input)}
             case ev.TaskScheduled():
-                return {"Name": event.name, **self._input_field(event.input)}
-            case ev.SubOrchestrationInstanceCreated() | ev.EventSent():
+                return {"Name": event.name, **_label_field(event.label), **self._input_field(event.input)}
+            case ev.SubOrchestrationInstanceCreated():
+                label = _label_field(event.label)
+                return {"Name": event.name, "InstanceId": event.instance, **label, **self._input_field(event.input)}
+            case ev.EventSent():
                 return {"Name": event.name, "InstanceId": event.instance, **self._input_field(event.input)}
             case ev.EventRaised():
                 return {"Name": event.name, **self._input_field(event.input)}
@@ -137,7 +142,7 @@ class _HistoryProjection:
             return {"ScheduledTime": format_timestamp(decision.at), **self._entity_fields(event)}
         child = {"InstanceId": event.instance} if isinstance(event, ev.SubOrchestrationInstanceCreated) else {}
         head = {"ScheduledTime": format_timestamp(decision.at), "FunctionName": event.name}
-        return {**head, **child, **self._input_field(event.input)}
+        return {**head, **child, **_label_field(event.label), **self._input_field(event.input)}
 
     def _end_fields(self, event: ev.ExecutionCompleted) -> dict[str, Any]:
         if event.failure is not None:
@@ -147,17 +152,22 @@ class _HistoryProjection:
     def _input_field(self, raw: msgspec.Raw) -> dict[str, Any]:
         return {"Input": _payload_to_json(raw)} if self._show_inputs else {}
 
-    def _outputs_field(self, outputs: Sequence[ev.BindingOutput]) -> dict[str, Any]:
+    def _outputs_field(self, outputs: Sequence[BindingOutput]) -> dict[str, Any]:
         """The values set on output bindings, if any: a field that only durablecli has."""
         return {"Outputs": [self._binding_output(each) for each in outputs]} if outputs else {}
 
-    def _binding_output(self, output: ev.BindingOutput) -> dict[str, Any]:
+    def _binding_output(self, output: BindingOutput) -> dict[str, Any]:
         value = {"Value": _payload_to_json(output.value)} if self._show_results else {}
         size = {} if output.size is None else {"Size": output.size}
         return {"Name": output.name, "Type": output.type, "Status": output.status, **value, **size}
 
     def _result_field(self, raw: msgspec.Raw) -> dict[str, Any]:
         return {"Result": _payload_to_json(raw)} if self._show_results else {}
+
+
+def _label_field(label: str | None) -> dict[str, Any]:
+    """The name that the orchestrator gave to a call, if any: a field that only durablecli has."""
+    return {"Label": label} if label else {}
 
 
 def failure_details(failure: Failure) -> dict[str, Any]:

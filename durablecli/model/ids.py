@@ -99,7 +99,12 @@ def shard(name: str) -> str:
 
 def make_child_id(parent: str, execution: str, ordinal: int) -> str:
     """Make the id of a sub-orchestration that was given none. It is the same in every replay."""
-    child = f"{parent}:{execution}:{ordinal:x}"
-    if len(child) <= MAX_ID_LENGTH:
+    return shorten_child_id(f"{parent}:{execution}:{ordinal:x}", parent)
+
+
+def shorten_child_id(child: str, parent: str) -> str:
+    """Return the id of a sub-orchestration. If it is too long and begins with the id of its parent, a hash stands for
+    that: ids that are made from those of parents grow with each level."""
+    if len(child) <= MAX_ID_LENGTH or not child.startswith(f"{parent}:"):
         return child
-    return f"{sha256(parent.encode('utf-8', 'surrogatepass')).hexdigest()}:{execution}:{ordinal:x}"
+    return sha256(parent.encode("utf-8", "surrogatepass")).hexdigest() + child[len(parent) :]

@@ -19,12 +19,14 @@ from msgspec import Raw
 from durablecli.errors import Mismatch, Unserializable, UsageError
 from durablecli.limits import MAX_NESTING_DEPTH, PAYLOAD_LIMIT
 from durablecli.model import custom_objects, typed_decode
+from durablecli.model.boxed_text import BOX_PREFIX, box_text, is_boxed, unbox
 from durablecli.model.custom_objects import APP_MODULES
 from durablecli.model.json_codec import decode_json, encode_json
 from durablecli.model.plain_encode import ATOM_TYPES, TOO_DEEP, TOO_DEEP_OR_CYCLIC, is_plain, to_plain
 
 __all__ = [
     "TOO_DEEP",
+    "RecordedPayload",
     "check_nesting",
     "decode",
     "decode_members",
@@ -32,6 +34,7 @@ __all__ = [
     "to_displayable",
 ]
 
+_BOX_LENGTH = len(BOX_PREFIX)
 _decode_json_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -40,7 +43,7 @@ def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
 
     Beyond plain JSON: dataclasses, enums, Structs, named tuples, sets (sorted), dates and times, UUID, Decimal, bytes
     (base64), paths, pydantic models, and every class that has `to_json`. Keys that are numbers, booleans or None
-    become strings, as json.dumps writes them. A Raw already is JSON.
+    become strings, as json.dumps writes them. A Raw already is JSON, or a text in a box (see boxed_text).
     """
     data: bytes | None = None
     try:
@@ -54,16 +57,31 @@ def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
         raise UsageError(
             f"the payload has {len(data):,} bytes, the limit is {limit:,}: keep it in a file and pass its path"
         )
+    if data[:_BOX_LENGTH] == BOX_PREFIX and not isinstance(value, Raw):
+        return box_text(data.decode())
     return Raw(data)
+
+
+class RecordedPayload:
+    """An annotation for a payload as it is recorded: a Raw, also if it holds a text in a box."""
+
+
+_RAW_ANNOTATIONS = (Raw, RecordedPayload)
 
 
 def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
     """Decode a payload by an annotation, or else as plain JSON; raises Mismatch with the path."""
+    if memoryview(raw)[:_BOX_LENGTH] == BOX_PREFIX:  # inline: every payload passes here
+        if annotation is RecordedPayload:
+            return Raw(raw)
+        raw = unbox(raw)
     try:
-        if APP_MODULES and annotation is not Raw and custom_objects.may_contain_envelope(raw):
+        if APP_MODULES and annotation not in _RAW_ANNOTATIONS and custom_objects.may_contain_envelope(raw):
             return typed_decode.build(decode_json(raw), annotation, "$")
         if annotation is Any:
             return decode_json(raw)
+        if annotation is RecordedPayload:
+            return Raw(raw)
         return typed_decode.get_decoder(annotation)(raw)
     except msgspec.ValidationError as error:
         raise Mismatch(*typed_decode.split_validation_error(error)) from None
@@ -76,7 +94,7 @@ def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
 def decode_members(raw: Raw | bytes) -> dict[str, Raw]:
     """Split a JSON object into its members, undecoded; raises Mismatch."""
     try:
-        return _decode_json_members(raw)
+        return _decode_json_members(unbox(raw))
     except msgspec.ValidationError as error:
         raise Mismatch(*typed_decode.split_validation_error(error)) from None
 
@@ -97,7 +115,13 @@ def check_nesting(data: bytes) -> None:
 
 
 def to_displayable(payload: Raw) -> Raw:
-    """Return a payload for display. One nested deeper than the limit, by an older version, is replaced by a text."""
+    """Return a payload for display: what a box holds, as JSON on one line.
+
+    A payload nested deeper than the limit, by an older version, is replaced by a text.
+    """
+    if is_boxed(payload):
+        shown = bytes(unbox(payload))
+        return Raw(msgspec.json.format(shown, indent=-1) if b"\n" in shown or b"\r" in shown else shown)
     if memoryview(payload).nbytes <= 2 * MAX_NESTING_DEPTH:
         return payload
     data = bytes(payload)

@@ -6,10 +6,14 @@ another value when read back, so the plain value is kept.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from durablecli.errors import BadName, UsageError
-from durablecli.limits import MAX_NAME_LENGTH
+from durablecli.limits import MAX_NAME_LENGTH, MAX_TAG_KEY_LENGTH, MAX_TAGS
+
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def check_name(given: object, what: str) -> str:
@@ -17,6 +21,11 @@ def check_name(given: object, what: str) -> str:
     if not isinstance(given, str) or not given:
         raise BadName(f"the name of {what} must be a non-empty string")
     return _check_length(_check_text(given, f"the name of {what}"), f"the name of {what}")
+
+
+def check_one_line_name(given: object, what: str) -> str:
+    """Return the name of `what`, by the rules of check_name and without control characters."""
+    return _check_line(check_name(given, what), f"the name of {what}", MAX_NAME_LENGTH)
 
 
 def check_operation_name(given: object) -> str:
@@ -27,6 +36,39 @@ def check_operation_name(given: object) -> str:
 def check_version(given: object) -> str | None:
     """Return a version as a plain str, by the rules of check_name, or None. It may be empty."""
     return None if given is None else _check_length(_check_text(given, "a version"), "a version")
+
+
+def check_tags(given: object) -> dict[str, str]:
+    """Return tags as a plain dict, sorted by key; raises BadName or UsageError for what can't be a tag.
+
+    There are at most 32. A key has 1 to 128 characters and no `=`; a value has up to 256. Neither holds control
+    characters, so that a tag is always one line.
+    """
+    if not given:
+        return {}
+    if not isinstance(given, Mapping):
+        raise UsageError(f"tags are a mapping of strings to strings, not {type(given).__name__}")
+    tags = dict(sorted(_check_tag(key, value) for key, value in given.items()))
+    if len(tags) > MAX_TAGS:
+        raise UsageError(f"there are {len(tags)} tags, at most {MAX_TAGS} are allowed")
+    return tags
+
+
+def _check_tag(key: object, value: object) -> tuple[str, str]:
+    if not isinstance(key, str) or not key:
+        raise BadName("the key of a tag must be a non-empty string")
+    name = _check_line(_check_text(key, "the key of a tag"), "the key of a tag", MAX_TAG_KEY_LENGTH)
+    if "=" in name:
+        raise BadName(f"the key of a tag can't contain '=': {name!r}")
+    what = f"the value of tag '{name}'"
+    return name, _check_line(_check_text(value, what), what, MAX_NAME_LENGTH)
+
+
+def check_label(given: object) -> str | None:
+    """Return the name that an orchestrator gives to a call, or None: one line of at most 256 characters."""
+    if given is None:
+        return None
+    return _check_line(_check_text(given, "the name of a call"), "the name of a call", MAX_NAME_LENGTH) or None
 
 
 def check_reason(given: object) -> str:
@@ -72,7 +114,13 @@ def _check_text(given: object, what: str) -> str:
     return text
 
 
-def _check_length(text: str, what: str) -> str:
-    if len(text) > MAX_NAME_LENGTH:
-        raise BadName(f"{what} has {len(text):,} characters, at most {MAX_NAME_LENGTH} are allowed")
+def _check_line(text: str, what: str, limit: int) -> str:
+    if not text.isprintable() and (found := _CONTROL_CHARACTER.search(text)):
+        raise BadName(f"{what} can't contain control characters such as {found[0]!r}")
+    return _check_length(text, what, limit)
+
+
+def _check_length(text: str, what: str, limit: int = MAX_NAME_LENGTH) -> str:
+    if len(text) > limit:
+        raise BadName(f"{what} has {len(text):,} characters, at most {limit} are allowed")
     return text

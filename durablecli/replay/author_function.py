@@ -25,7 +25,7 @@ class AuthorFunction:
     def call(self, context: Any) -> Any:
         """Call it. The result counts only if it isn't running then."""
         result = self.function(context)
-        if inspect.isgenerator(result) or inspect.iscoroutine(result):
+        if inspect.isgenerator(result) or inspect.iscoroutine(result) or isinstance(result, Generator):
             self._coroutine = result
             self.is_running = True
         elif inspect.isasyncgen(result):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from durablecli.model import events as ev
+from durablecli.model.activity_options import CallOptions
 from durablecli.model.entity_id import EntityId
 from durablecli.model.http_messages import HTTP_ORCHESTRATOR, DurableHttpRequest, DurableHttpResponse
 from durablecli.model.ids import check_instance_id, make_child_id
 from durablecli.model.retries import RetryPolicy
-from durablecli.model.validation import check_operation_name, check_version
+from durablecli.model.validation import check_operation_name, check_tags, check_version
 from durablecli.replay.critical_section import to_entity_id_text
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.function_marks import Callee, find_callee
-from durablecli.replay.tasks import Task
+from durablecli.replay.tasks import CallTask, EntityCallTask
 
 
 class CallScheduler:
@@ -27,14 +29,32 @@ class CallScheduler:
         self._started = executor.started
 
     def call_activity(
-        self, name: str | Callable[..., Any], policy: RetryPolicy | None, value: Any, expected_type: Any
-    ) -> Task[Any]:
-        """Schedule an activity."""
+        self,
+        name: str | Callable[..., Any],
+        policy: RetryPolicy | Literal[False] | None,
+        value: Any,
+        expected_type: Any,
+        label: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        options: CallOptions | None = None,
+    ) -> CallTask[Any]:
+        """Schedule an activity. `label` is the name that the orchestrator gives to this call.
+
+        Without a `policy` that of the activity counts; with False there is none.
+        """
         callee = find_callee(name, "activity")
         executor = self._executor
-        decision = ev.TaskScheduled(callee.name, executor.encode(value))
-        annotation = self._result_annotation(callee, expected_type)
+        decision = ev.TaskScheduled(callee.name, executor.encode(value), 1, None, label)
+        if options is not None:
+            timeout, heartbeat_timeout, priority = options
+            decision = replace(decision, timeout=timeout, heartbeat_timeout=heartbeat_timeout, priority=priority)
+        if tags:
+            decision = replace(decision, tags=check_tags(tags))
+        traits = callee.traits or executor.find_traits(callee.name)
+        annotation = traits.return_type if expected_type is None else expected_type
         if policy is None:
+            policy = traits.retry
+        if not policy:
             return executor.start_call(executor, decision, callee.label, annotation)
         return executor.start_call_with_retry(executor, decision, callee.label, annotation, policy)
 
@@ -46,24 +66,27 @@ class CallScheduler:
         instance_id: str | None,
         version: str | None,
         expected_type: Any,
-    ) -> Task[Any]:
-        """Start a sub-orchestration."""
+        label: str | None = None,
+    ) -> CallTask[Any]:
+        """Start a sub-orchestration. `label` is the name that the orchestrator gives to this call."""
         callee = find_callee(name, "orchestrator")
         if self._executor.section is not None:
             self._executor.section.check_child()
         raw = self._executor.encode(value)
         version = self._started.version if version is None else check_version(version)
         given = None if instance_id is None else self._check_child_id(instance_id)
-        annotation = self._result_annotation(callee, expected_type)
-        return self._schedule_child(callee.name, callee.label, annotation, policy, raw, given, version)
+        if expected_type is None:
+            expected_type = (callee.traits or self._executor.find_traits(callee.name)).return_type
+        return self._schedule_child(callee, expected_type, policy, raw, given, version, label)
 
-    def call_http(self, request: DurableHttpRequest) -> Task[DurableHttpResponse]:
+    def call_http(self, request: DurableHttpRequest) -> CallTask[DurableHttpResponse]:
         """Start the built-in orchestration that sends an HTTP request."""
         raw = self._executor.encode(request)
         version = self._started.version
-        return self._schedule_child(HTTP_ORCHESTRATOR, request.label, DurableHttpResponse, None, raw, None, version)
+        callee = Callee(HTTP_ORCHESTRATOR, request.label, None)
+        return self._schedule_child(callee, DurableHttpResponse, None, raw, None, version, None)
 
-    def call_entity(self, entity: EntityId | str, operation: str, value: Any, expected_type: Any) -> Task[Any]:
+    def call_entity(self, entity: EntityId | str, operation: str, value: Any, expected_type: Any) -> CallTask[Any]:
         """Call an operation of an entity."""
         executor = self._executor
         id = to_entity_id_text(entity)
@@ -74,27 +97,28 @@ class CallScheduler:
         event = ev.EntityOperationCalled(id, name, executor.encode(value))
         label = "" if executor.azure else f"Operation '{name}' of entity {id}"
         annotation = Any if expected_type is None else expected_type
-        task = executor.start_call(executor, event, label, annotation)
+        task = executor.start_call(executor, event, label, annotation, EntityCallTask)
         if section is not None:
             section.add_call(id, task)
         return task
 
     def _schedule_child(
         self,
-        name: str,
-        label: str,
+        callee: Callee,
         annotation: Any,
         policy: RetryPolicy | None,
         raw: Raw,
         instance_id: str | None,
         version: str | None,
-    ) -> Task[Any]:
+        label: str | None,
+    ) -> CallTask[Any]:
         executor, started = self._executor, self._started
         child = instance_id or make_child_id(started.instance, started.execution, executor.next_decision_n)
-        created = ev.SubOrchestrationInstanceCreated(name, child, raw, version, explicit=instance_id is not None)
+        explicit = instance_id is not None
+        created = ev.SubOrchestrationInstanceCreated(callee.name, child, raw, version, explicit=explicit, label=label)
         if policy is None:
-            return executor.start_call(executor, created, label, annotation)
-        return executor.start_call_with_retry(executor, created, label, annotation, policy)
+            return executor.start_call(executor, created, callee.label, annotation)
+        return executor.start_call_with_retry(executor, created, callee.label, annotation, policy)
 
     def _check_child_id(self, instance_id: str) -> str:
         given = check_instance_id(instance_id)
@@ -106,8 +130,3 @@ class CallScheduler:
                 "the instance ID of a parent orchestration."
             )
         return given
-
-    def _result_annotation(self, callee: Callee, expected_type: Any) -> Any:
-        if expected_type is not None:
-            return expected_type
-        return self._executor.return_types(callee.name) if callee.annotation is None else callee.annotation

@@ -11,10 +11,13 @@ from typing import Any
 
 from durablecli.replay.raised_failures import attach_outcomes
 from durablecli.replay.tasks import (
+    CallTask,
+    EntityCallTask,
     EventTask,
     T,
     Task,
     TaskOwner,
+    TimerTask,
     get_value,
     has_failed,
     is_done,
@@ -118,25 +121,45 @@ def release_waits(tasks: Iterable[WaitTask]) -> None:
 
 
 class WhenAll(CompositeTask[list[Any]]):
-    """Waits for all tasks. The result is a list in input order, or the first failure in time."""
+    """Waits for all tasks. The result is a list in input order, or the first failure in time.
 
-    __slots__ = ("_remaining",)
+    With `fail_fast` it fails as soon as one of them does, and cancels those that are open.
+    """
 
-    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]]) -> None:
+    __slots__ = ("_fail_fast", "_remaining")
+
+    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]], *, fail_fast: bool = False) -> None:
+        if fail_fast:
+            owner.check_may_cancel()
         super().__init__(owner, children, "task_all")
+        self._fail_fast = fail_fast
         open_children = {child: None for child in self.children if not is_done(child)}
         self._remaining = len(open_children)
         for child in open_children:
             owner.waiters.add(child, self)
             if isinstance(child, WhenAny):
                 child.watch_children()
-        if self._remaining == 0 and not self._done:
-            self._finish()
-
-    def on_child_completed(self, child: Task[Any]) -> None:
-        self._remaining -= 1
+        if self._done:
+            return  # a task_any among them has completed, and failed all at once
         if self._remaining == 0:
             self._finish()
+        elif fail_fast and (failed := list(filter(has_failed, self.children))):
+            self._fail_at_once(min(failed, key=lambda child: child.failure_order))
+
+    def on_child_completed(self, child: Task[Any]) -> None:
+        if self._done:
+            return
+        self._remaining -= 1
+        if self._fail_fast and has_failed(child):
+            self._fail_at_once(child)
+        elif self._remaining == 0:
+            self._finish()
+
+    def _fail_at_once(self, failed: Task[Any]) -> None:
+        """Fail with the failure of one child, and cancel the others."""
+        self.outcomes = failed.outcomes
+        self._fail(failed)
+        cancel_open(self.children)
 
     def _finish(self) -> None:
         failed = list(filter(has_failed, self.children))
@@ -150,6 +173,21 @@ class WhenAll(CompositeTask[list[Any]]):
         error = make_error(self._value)  # of the first child that has failed
         attach_outcomes(error, self.outcomes)  # of all of them
         return error
+
+
+def cancel_open(tasks: Iterable[Task[Any]]) -> None:
+    """Cancel the calls and timers among tasks that haven't completed, and those below them. Others are left alone:
+    waits for events end by themselves when nothing needs them, and calls of entities can't be cancelled."""
+    waiting = list(tasks)
+    waiting.reverse()
+    while waiting:
+        task = waiting.pop()
+        if is_done(task):
+            continue
+        if isinstance(task, CompositeTask):
+            waiting.extend(reversed(task.children))
+        elif isinstance(task, TimerTask) or (isinstance(task, CallTask) and not isinstance(task, EntityCallTask)):
+            task.cancel()
 
 
 class WhenAny(CompositeTask[Task[Any]]):

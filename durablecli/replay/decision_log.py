@@ -95,6 +95,9 @@ class DecisionLog:
 
     # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def check_may_cancel(self) -> None:
+        """Raise NotImplementedError where calls can't be cancelled; here they can."""
+
     def decide(self, event: ev.Decision) -> int:
         """Compare a decision with the history, or record it. Returns its `n`."""
         if not self._remaining:
@@ -112,12 +115,18 @@ class DecisionLog:
 
     def decide_uncompared(self, event: ev.Decision) -> bool:
         """Record a decision that a replay doesn't compare. False where no more are taken."""
+        if not self.count_decision():
+            return False
+        if not self.is_replaying or (self._incomplete and not self._expected):
+            self._record(event)
+        return True
+
+    def count_decision(self) -> bool:
+        """Count one more decision of the turn. False where no more are taken."""
         if not self._remaining:
             self._refuse()
             return False
         self._remaining -= 1
-        if not self.is_replaying or (self._incomplete and not self._expected):
-            self._record(event)
         return True
 
     def _refuse(self) -> None:

@@ -34,7 +34,7 @@ class ExecutorClosed(BaseException):
 
 _address = re.compile(r" at 0x[0-9A-Fa-f]+")
 _ENTITY_DECISIONS = frozenset({ev.EntityOperationCalled, ev.EntityOperationSignaled, ev.EntityLockRequested})
-_CANCELLING_DECISIONS = frozenset({ev.TimerCanceled, ev.EntityUnlockSent})
+_CANCELLING_DECISIONS = frozenset({ev.TimerCanceled, ev.TaskCanceled, ev.EntityUnlockSent})
 
 
 def is_same_decision(recorded: ev.Event, now: ev.Event) -> bool:
@@ -76,4 +76,6 @@ def _cancelled_decision(event: ev.Event) -> int:
     """The number of the decision that this one cancels; 0 if there is none."""
     if isinstance(event, ev.TimerCanceled):
         return event.timer
+    if isinstance(event, ev.TaskCanceled):
+        return event.task
     return event.lock if isinstance(event, ev.EntityUnlockSent) else 0

@@ -21,13 +21,14 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception, to_exception
 from durablecli.model.payloads import decode, encode
+from durablecli.model.reported_progress import ReportedProgress, make_progress
 from durablecli.model.round_trip import check_no_subclass_fields_lost, find_field_classes
 from durablecli.replay.author_function import AuthorFunction
 from durablecli.replay.critical_section import CriticalSection, LockTask
 from durablecli.replay.decision_log import DecisionLog
 from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
 from durablecli.replay.event_waits import EventWaits
-from durablecli.replay.function_marks import return_annotation
+from durablecli.replay.function_marks import FindTraits, return_annotation
 from durablecli.replay.open_tasks import OpenTasks
 from durablecli.replay.race import AwaitedTask
 from durablecli.replay.raised_failures import collect_causes
@@ -36,22 +37,22 @@ from durablecli.replay.tasks import EventTask, Task, TaskWaiters, TimerTask
 from durablecli.replay.turn_log import OutputLine, running_turn
 from durablecli.replay.yield_hints import NO_ASYNCIO, RETURNED_TASK, explain_non_result, is_missing_event_loop
 
-ReturnTypes = Callable[[str], Any]
-"""From the name of an activity or orchestrator to its return annotation, `Any` where nothing is known."""
-
 
 class OrchestrationExecutor:
     """One live execution. `ended` once its function has returned, raised, or continued as new.
 
-    `make_context` makes what the function is called with. With `azure` the texts of failures are those that an app of
-    Azure expects.
+    `make_context` makes what the function is called with, and `make_decision_log` what compares its decisions with the
+    history. With `azure` the texts of failures are those that an app of Azure expects.
     """
+
+    progress: ReportedProgress | None = None
+    """What the present turn has reported."""
 
     def __init__(
         self,
         function: Callable[[Any], Any],
         started: ev.ExecutionStarted,
-        return_types: ReturnTypes,
+        find_traits: FindTraits,
         expected: Iterable[ev.Record] = (),
         *,
         make_context: Callable[[OrchestrationExecutor], Any],
@@ -59,30 +60,35 @@ class OrchestrationExecutor:
         payload_limit: int = PAYLOAD_LIMIT,
         timeout_resets: Mapping[int, datetime] | None = None,
         azure: bool = False,
+        make_decision_log: Callable[..., DecisionLog] = DecisionLog,
     ) -> None:
         self.function = function
         self.started = started
         self.azure = azure
-        self.return_types = return_types
+        self.find_traits = find_traits
         self.ended = False
         self.custom_status: Any = decode(started.custom_status) if started.custom_status else None
         self.will_continue_as_new = False
         self.log_lines: list[OutputLine] = []
         self._make_context = make_context
         self._author_function = AuthorFunction(function)
-        self._decisions = DecisionLog(expected, incomplete, self._author_function.current_line)
+        self._decisions = make_decision_log(expected, incomplete, self._author_function.current_line)
         self.event_waits = EventWaits()
         self.waiters = TaskWaiters()
         self._awaited = AwaitedTask(self.event_waits, self.waiters)
         self._open_tasks = OpenTasks(started, self._decisions, timeout_resets or {})
         self._id_count = 0
         self._failure_count = 0
-        self._continue_as_new: tuple[Raw, bool] | None = None
+        self._continue_as_new: tuple[Raw, bool, str | None] | None = None
         # Bound once: these are called for nearly every task.
         self.encode: Callable[[Any], Raw] = partial(encode, limit=payload_limit)
         self.decide = self._decisions.decide
         self.start_call = self._open_tasks.start_call
         self.start_call_with_retry = self._open_tasks.start_call_with_retry
+        self.cancel_call = self._open_tasks.cancel_call
+        self.cancel_timer = self._open_tasks.cancel_timer
+        self.check_may_cancel = self._decisions.check_may_cancel
+        self.find_retry = self._open_tasks.find_retry
         self.on_task_completed = self._awaited.on_task_completed
 
     # ── one turn ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,9 +98,8 @@ class OrchestrationExecutor:
         decisions = self._decisions
         decisions.begin_turn(at, n, replaying)
         self.event_waits.arrival_n = arrival.n
-        token = running_turn.set(self)
+        token, event = running_turn.set(self), arrival.event
         try:
-            event = arrival.event
             if type(event) is ev.EventRaised:
                 self.event_waits.add_event(arrival.n, event)
             elif type(event) is ev.ExecutionStarted:
@@ -259,9 +264,9 @@ class OrchestrationExecutor:
         """Request the locks of these entities, which are in locking order. Begins the critical section."""
         return self._open_tasks.request_locks(self, entities)
 
-    def continue_as_new(self, value: Raw, save_events: bool) -> None:
-        """Continue as new when the function returns."""
-        self._continue_as_new = (value, save_events)
+    def continue_as_new(self, value: Raw, save_events: bool, version: str | None = None) -> None:
+        """Continue as new when the function returns, with `version` if that is given."""
+        self._continue_as_new = (value, save_events, version)
         self.will_continue_as_new = True
 
     def set_custom_status(self, value: Any) -> None:
@@ -285,6 +290,12 @@ class OrchestrationExecutor:
         """Keep a line until the turn is published; drop it during a replay."""
         if not self.is_silent:
             self.log_lines.append(line)
+
+    def report_progress(self, done: object, total: object, message: object) -> None:
+        """Keep a report of progress until the turn is published; drop it during a replay."""
+        reported = make_progress(done, total, message, self._decisions.now)
+        if not self.is_silent:
+            self.progress = reported
 
     def take_waits_change(self, state: RuntimeState) -> ev.EventWaitsChanged | None:
         """The record of the event waits after a turn; None where the runtime state has them already."""
@@ -317,10 +328,6 @@ class OrchestrationExecutor:
         """The position of a failure among all of this execution, in time."""
         self._failure_count += 1
         return self._failure_count
-
-    def cancel_timer(self, timer: int) -> None:
-        """Cancel a timer."""
-        self._open_tasks.cancel_timer(timer)
 
     def release_locks(self, section: CriticalSection) -> None:
         """Release the locks of a critical section."""

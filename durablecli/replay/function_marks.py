@@ -8,7 +8,10 @@ from functools import lru_cache
 from types import FunctionType, NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
+from durablecli.model.activity_options import DEFAULT_OPTIONS, ActivityOptions
 from durablecli.model.annotations import is_unresolved, resolve_signature
+from durablecli.model.retries import RetryPolicy
+from durablecli.model.schedule_options import ScheduleOptions
 from durablecli.model.validation import check_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,11 +26,14 @@ class FunctionMark(NamedTuple):
     kind: str
     name: str
     executor: str | None = None
-    max_concurrency: int | None = None
+    options: ActivityOptions = DEFAULT_OPTIONS
     untyped: bool = False
+    schedule: ScheduleOptions | None = None
 
 
 MARK_ATTRIBUTE = "__durable__"
+INPUT_TYPE_ATTRIBUTE = "__durable_input_type__"
+"""The attribute of an orchestrator that holds the type of its input, if its trigger declares one."""
 _DECORATORS = {"activity": "@df.activity", "entity": "@df.entity", "orchestrator": "@df.orchestrator"}
 
 
@@ -58,12 +64,24 @@ def function_name(function: str | Callable[..., Any], kind: str) -> str:
     return check_name(found.name, f"an {kind}")
 
 
+class CalleeTraits(NamedTuple):
+    """What a caller needs to know of a function: the type of its result, and the retry policy that it declares."""
+
+    return_type: Any = Any
+    retry: RetryPolicy | None = None
+
+
+UNKNOWN_TRAITS = CalleeTraits()
+FindTraits = Callable[[str], CalleeTraits]
+"""From the name of an activity or orchestrator to its traits; UNKNOWN_TRAITS where nothing is known."""
+
+
 class Callee(NamedTuple):
-    """A function that an orchestrator calls. `annotation` is its return annotation, None of one given by name."""
+    """A function that an orchestrator calls. `traits` is None of one given by name."""
 
     name: str
     label: str
-    annotation: Any
+    traits: CalleeTraits | None
 
 
 _CACHEABLE_TYPES = frozenset({str, FunctionType})
@@ -77,9 +95,14 @@ def find_callee(function: str | Callable[..., Any], kind: str) -> Callee:
 
 def _find_callee(function: str | Callable[..., Any], kind: str) -> Callee:
     name = function_name(function, kind)
-    annotation = None if isinstance(function, str) else return_annotation(function)
+    traits = None if isinstance(function, str) else _get_traits(function)
     label = f"Activity function '{name}'" if kind == "activity" else f"Orchestrator function '{name}'"
-    return Callee(name, label, annotation)
+    return Callee(name, label, traits)
+
+
+def _get_traits(function: Callable[..., Any]) -> CalleeTraits:
+    mark = get_mark(function)
+    return CalleeTraits(return_annotation(function), None if mark is None else mark.options.retry)
 
 
 _find_callee_cached = lru_cache(4096)(_find_callee)

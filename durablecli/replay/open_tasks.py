@@ -20,6 +20,7 @@ from durablecli.replay.critical_section import NESTED, CriticalSection, LockOwne
 from durablecli.replay.decision_log import DecisionLog
 from durablecli.replay.tasks import CallTask, TaskOwner, TimerTask
 
+_NO_POLICY = "not tried again: neither the call nor the activity has a retry policy"
 CallDecision = ev.TaskScheduled | ev.SubOrchestrationInstanceCreated | ev.EntityOperationCalled
 """The decision that starts a call."""
 
@@ -68,6 +69,10 @@ class OpenTasks:
         """The open calls that were part of a composite task, such as losers of a race."""
         return frozenset(n for n, task in self._calls.items() if task.is_joined)
 
+    def find_retry(self, timer: int) -> RetryState | None:
+        """Return the attempt that this timer delays."""
+        return self._retry_timers.get(timer)
+
     def clear(self) -> None:
         """Forget all tasks: their executor is closed."""
         if self.section is not None:
@@ -78,10 +83,17 @@ class OpenTasks:
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start_call(self, owner: TaskOwner, decision: CallDecision, label: str, annotation: Any) -> CallTask[Any]:
+    def start_call(
+        self,
+        owner: TaskOwner,
+        decision: CallDecision,
+        label: str,
+        annotation: Any,
+        make_task: type[CallTask[Any]] = CallTask,
+    ) -> CallTask[Any]:
         """Start a call to an activity, a sub-orchestration or an entity."""
         n = self._decisions.decide(decision)
-        task: CallTask[Any] = CallTask(owner, n, label, annotation)
+        task = make_task(owner, n, label, annotation)
         self._calls[n] = task
         if self._early_outcomes:
             self._apply_early_outcome(n)
@@ -116,6 +128,13 @@ class OpenTasks:
         """Cancel a timer."""
         self._decisions.decide(ev.TimerCanceled(n))
         self._timers.pop(n, None)
+
+    def cancel_call(self, n: int) -> None:
+        """Cancel the call that awaits the outcome of decision `n`: of an attempt, or of the timer before one."""
+        self._decisions.check_may_cancel()
+        self._decisions.decide(ev.TaskCanceled(n))
+        for tasks in (self._calls, self._retries, self._retry_timers):
+            tasks.pop(n, None)
 
     def request_locks(self, owner: LockOwner, entities: tuple[EntityId, ...]) -> LockTask:
         """Request the locks of these entities, which are in locking order. Begins the critical section."""
@@ -159,7 +178,10 @@ class OpenTasks:
         elif (retry := self._retries.pop(event.task, None)) is not None:
             self._retry_or_fail(retry, arrival.n, event.failure)
         else:
-            task.fail(event.failure, (arrival.n,))
+            failure = event.failure
+            if failure.retry_after is not None:
+                failure = replace(failure, message=f"{failure.message} ({_NO_POLICY})")
+            task.fail(failure, (arrival.n,))
 
     def _fire_timer(self, arrival: ev.Record, event: ev.TimerFired) -> None:
         """Complete a timer, or make the attempt that waits for it."""
@@ -169,6 +191,7 @@ class OpenTasks:
             n = self._decide_attempt(retry)
             self._calls[n] = retry.task
             self._retries[n] = retry
+            retry.task.open_n = n
             self._apply_early_outcome(n)
         else:
             self._keep_early_outcome(event.timer, arrival)
@@ -192,11 +215,14 @@ class OpenTasks:
 
     def _retry_or_fail(self, retry: RetryState, n: int, failure: Failure) -> None:
         failed = (*retry.failed_outcomes, n)
-        delay = retry_delay(retry.policy, retry.attempt, retry.first_at, self._decisions.now, failure)
+        seed = f"{self._started.instance}/{self._started.execution}/{n}"
+        delay = retry_delay(retry.policy, retry.attempt, retry.first_at, self._decisions.now, failure, seed)
         if delay is None:
             retry.task.fail(failure, failed)
             return
-        timer = self._decisions.decide(ev.TimerCreated(self._decisions.now + delay, retry.first_n))
+        fire_at, attempts = self._decisions.now + delay, retry.policy.max_number_of_attempts
+        timer = self._decisions.decide(ev.TimerCreated(fire_at, retry.first_n, attempts))
+        retry.task.open_n = timer
         self._retry_timers[timer] = retry._replace(attempt=retry.attempt + 1, failed_outcomes=failed)
         self._apply_early_outcome(timer)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
+from durablecli.model.payloads import decode, to_displayable
 from durablecli.replay.runtime_state import RuntimeState
 
 
@@ -47,8 +48,9 @@ def child_outcome(
 
 
 def _terminated_failure(result: msgspec.Raw) -> Failure:
-    reason = msgspec.json.decode(result) if result else ""
-    return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
+    output = decode(result) if result else ""
+    reason = output if isinstance(output, str) else bytes(to_displayable(result)).decode()
+    return Failure("durablecli.Terminated", f"terminated: {reason}" if output else "terminated")
 
 
 def created_children(state: RuntimeState) -> list[str]:
@@ -69,6 +71,13 @@ def next_due(state: RuntimeState) -> datetime | None:
     if (start_at := scheduled_start_time(state)) is not None:
         due.append(start_at)
     return min(due, default=None)
+
+
+def awaits_turn(state: RuntimeState) -> bool:
+    """Whether there are arrivals to apply, or a turn to complete, and nothing but the code's next turn is missing."""
+    if state.ended or state.suspended is not None or state.blocked is not None:
+        return False
+    return bool(state.held or state.incomplete) and scheduled_start_time(state) is None
 
 
 def has_pending_work(state: RuntimeState) -> bool:

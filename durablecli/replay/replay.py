@@ -10,7 +10,8 @@ from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model import events as ev
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.errors import NonDeterminismError
-from durablecli.replay.executor import OrchestrationExecutor, ReturnTypes
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.function_marks import FindTraits
 from durablecli.replay.runtime_state import RuntimeState, Turn, answered_decision
 
 create_executor = partial(OrchestrationExecutor, make_context=DurableOrchestrationContext)
@@ -20,7 +21,7 @@ create_executor = partial(OrchestrationExecutor, make_context=DurableOrchestrati
 def replay(
     function: Callable[[Any], Any],
     state: RuntimeState,
-    return_types: ReturnTypes,
+    find_traits: FindTraits,
     *,
     incomplete: bool = False,
     payload_limit: int = PAYLOAD_LIMIT,
@@ -36,7 +37,7 @@ def replay(
     executor = create_executor(
         function,
         state.started,
-        return_types,
+        find_traits,
         comparable_decisions(record for turn in turns for record in turn.decisions),
         incomplete=incomplete,
         payload_limit=payload_limit,

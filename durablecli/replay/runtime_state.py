@@ -44,20 +44,26 @@ _ANSWERED_TYPE: dict[type[ev.AnyEvent], type[OpenDecision]] = {
 
 
 class Turn(msgspec.Struct, gc=False):
-    """One arrival as it was applied, and the decisions that followed."""
+    """One arrival as it was applied, and the decisions that followed.
+
+    `mark` is the record that applied a held arrival, and others with it; 0 if it was applied as it came.
+    """
 
     arrival: ev.Record
     at: datetime
     decisions: list[ev.Record]
+    mark: int = 0
 
 
 class RuntimeState:
     """The fold of one history. `turns` holds its turns while an executor is to be built from them.
 
-    `open_decisions` are those without an outcome, `locks` those granted and not released. Calls of entities stay open
+    `open_decisions` are those without an outcome, `answered` those whose outcome is held, and `locks` those granted and
+    not released. Calls of entities stay open
     when the execution has failed: they can't be repeated, and after a rewind a late outcome counts.
 
-    `later_attempts` has the later attempts of retried sub-orchestrations, by the first.
+    `later_attempts` has the later attempts of retried sub-orchestrations, by the first. `interventions` are the records
+    of what was done to the execution from outside, while turns are kept: suspended, resumed, terminated, rewound.
 
     After a rewind `kept_decisions` holds the decisions of a turn that is taken again, and `timeout_resets` the times
     from which the retry timeouts of open calls count.
@@ -85,6 +91,7 @@ class RuntimeState:
 
     def __init__(self, *, keep_turns: bool = False) -> None:
         self.open_decisions: dict[int, OpenDecision] = {}
+        self.answered: dict[int, OpenDecision] = {}
         self.locks: dict[int, ev.EntityLockRequested] = {}
         self.scheduled_at: dict[int, datetime] = {}
         self.held: deque[ev.Record] = deque()
@@ -93,6 +100,7 @@ class RuntimeState:
         self.timeout_resets: dict[int, datetime] = {}
         self.later_attempts: dict[int, list[int]] = {}
         self.turns: list[Turn] | None = [] if keep_turns else None
+        self.interventions: list[ev.Record] = []
 
     # ── queries ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,18 +166,19 @@ class RuntimeState:
         self._open_decision(record, event)
 
     def _apply_outcome(self, record: ev.Record, event: _Outcome) -> None:
-        self._close_decision(event.task)
+        self._close_decision(event.task, held=event.held)
         self._add_arrival(record, event.held)
 
     def _apply_timer_fired(self, record: ev.Record, event: ev.TimerFired) -> None:
-        self._close_decision(event.timer)
+        self._close_decision(event.timer, held=event.held)
         self._add_arrival(record, event.held)
 
     def _apply_late_arrival(self, record: ev.Record, event: ev.EventRaised | _OperationOutcome) -> None:
         """Apply an arrival that an execution may still receive when it has ended: a rewind can make it count."""
+        held = event.held or self.ended
         if not isinstance(event, ev.EventRaised):
-            self._close_decision(event.task)
-        self._add_arrival(record, event.held or self.ended)
+            self._close_decision(event.task, held=held)
+        self._add_arrival(record, held)
 
     def _apply_start(self, record: ev.Record, event: ev.ExecutionStarted) -> None:
         self.started = event
@@ -181,8 +190,8 @@ class RuntimeState:
         self.event_waits.add_wait(record.n, event.name, record.at)
         self._add_decision(record, event)
 
-    def _cancel_timer(self, record: ev.Record, event: ev.TimerCanceled) -> None:
-        self._close_decision(event.timer)
+    def _cancel(self, record: ev.Record, event: ev.TimerCanceled | ev.TaskCanceled) -> None:
+        self._close_decision(answered_decision(event))
         self._add_decision(record, event)
 
     def _set_custom_status(self, record: ev.Record, event: ev.CustomStatusSet) -> None:
@@ -201,6 +210,7 @@ class RuntimeState:
         self._add_decision(record, event)
 
     def _apply_control_event(self, record: ev.Record, event: _ControlEvent) -> None:
+        self._keep_intervention(record)
         match event:
             case ev.ExecutionSuspended():
                 self.suspended, self.suspended_at = event.reason, record.at
@@ -215,9 +225,15 @@ class RuntimeState:
             case ev.ExecutionTerminated():
                 pass
 
-    def _close_decision(self, n: int) -> None:
-        self.open_decisions.pop(n, None)
+    def _keep_intervention(self, record: ev.Record) -> None:
+        if self.turns is not None and isinstance(record.event, _Intervention):
+            self.interventions.append(record)
+
+    def _close_decision(self, n: int, *, held: bool = False) -> None:
+        decision = self.open_decisions.pop(n, None)
         self.scheduled_at.pop(n, None)
+        if held and decision is not None:
+            self.answered[n] = decision
 
     def _add_arrival(self, record: ev.Record, held: bool) -> None:
         if held:
@@ -227,16 +243,18 @@ class RuntimeState:
 
     def _apply_held(self, record: ev.Record, event: ev.OrchestratorStarted) -> None:
         while self.held and self.held[0].n <= event.upto:
-            self._start_turn(self.held.popleft(), record.at)
+            arrival = self.held.popleft()
+            self.answered.pop(answered_decision(arrival.event), None)
+            self._start_turn(arrival, event.time or record.at, record.n)
 
-    def _start_turn(self, record: ev.Record, at: datetime) -> None:
+    def _start_turn(self, record: ev.Record, at: datetime, mark: int = 0) -> None:
         self.has_started = True
         self.incomplete = False
         event = record.event
         if type(event) is ev.EventRaised:
             self.event_waits.add_event(event.name)
         if self.turns is not None:
-            self.turns.append(Turn(record, at, self.kept_decisions))
+            self.turns.append(Turn(record, at, self.kept_decisions, mark))
             self.kept_decisions = []
         elif self.kept_decisions:
             self.kept_decisions = []
@@ -275,12 +293,15 @@ class RuntimeState:
 
     def _rewind(self, record: ev.Record, event: ev.ExecutionRewound) -> None:
         """Undo the end. The turns from `start` on are held again, except what is forgotten or void."""
+        self._keep_intervention(record)
         self.end_status = None
         self.result, self.failure = ev.ABSENT, None
         self.causes, self.completed_n, self.rewind_from = (), 0, 0
         self.incomplete = True
         if self.turns is not None:
+            before = self.scheduled_at
             self._rewind_turns(self.turns, frozenset(event.forgotten), frozenset(event.void), event.start)
+            self.scheduled_at |= {n: record.at for n in self.open_decisions if n not in before}  # asked again only now
             if event.resets_timeouts:
                 self.timeout_resets.update(
                     (_first_attempt(n, asked), record.at) for n, asked in self.open_decisions.items()
@@ -309,7 +330,7 @@ class RuntimeState:
         There are no locks: the end has released them, and an instance isn't rewound into a critical section.
         """
         self.event_waits = RecordedWaits()
-        self.open_decisions, self.scheduled_at = {}, {}
+        self.open_decisions, self.answered, self.scheduled_at = {}, {}, {}
         for turn in turns:
             if isinstance(turn.arrival.event, ev.EventRaised):
                 self.event_waits.add_event(turn.arrival.event.name)
@@ -318,8 +339,10 @@ class RuntimeState:
         for turn in turns:
             for record in (turn.arrival, *turn.decisions):
                 self._close_decision(answered_decision(record.event))
-        for record in (*self.kept_decisions, *self.held):
+        for record in self.kept_decisions:
             self._close_decision(answered_decision(record.event))
+        for record in self.held:
+            self._close_decision(answered_decision(record.event), held=True)
 
     def _add_open_decisions(self, decisions: Iterable[ev.Record]) -> None:
         for record in decisions:
@@ -344,6 +367,7 @@ _Outcome = (
     | ev.SubOrchestrationInstanceFailed
     | ev.EntityLockGranted
 )
+_Intervention = ev.ExecutionSuspended | ev.ExecutionResumed | ev.ExecutionTerminated | ev.ExecutionRewound
 _ControlEvent = (
     ev.ExecutionSuspended
     | ev.ExecutionResumed
@@ -362,7 +386,8 @@ _APPLY: dict[type, Callable[[RuntimeState, ev.Record, Any], None]] = {
     ev.ExecutionStarted: RuntimeState._apply_start,
     ev.OrchestratorStarted: RuntimeState._apply_held,
     ev.EventAwaited: RuntimeState._apply_event_wait,
-    ev.TimerCanceled: RuntimeState._cancel_timer,
+    ev.TimerCanceled: RuntimeState._cancel,
+    ev.TaskCanceled: RuntimeState._cancel,
     ev.EntityUnlockSent: RuntimeState._release_locks,
     ev.CustomStatusSet: RuntimeState._set_custom_status,
     **dict.fromkeys((ev.EventSent, ev.EntityOperationSignaled), RuntimeState._add_decision),
@@ -374,6 +399,12 @@ _APPLY: dict[type, Callable[[RuntimeState, ev.Record, Any], None]] = {
 """How each kind of record is applied."""
 
 _NAMES_TASK = frozenset({*get_args(_Outcome), *get_args(_OperationOutcome)})
+_CALL_OUTCOMES = _NAMES_TASK - {ev.EntityLockGranted}
+
+
+def is_call_outcome(event: ev.AnyEvent) -> bool:
+    """Whether an event is the outcome of an activity, a sub-orchestration or an operation."""
+    return type(event) in _CALL_OUTCOMES
 
 
 def answered_decision(event: ev.AnyEvent) -> int:
@@ -384,6 +415,8 @@ def answered_decision(event: ev.AnyEvent) -> int:
     match event:
         case ev.TimerFired() | ev.TimerCanceled():
             return event.timer
+        case ev.TaskCanceled():
+            return event.task
         case ev.EntityUnlockSent():
             return event.lock
         case _:

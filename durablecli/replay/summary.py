@@ -7,13 +7,11 @@ from itertools import islice
 
 from durablecli.model import events as ev
 from durablecli.model.entity_id import parse_entity_name
-from durablecli.model.status import InstanceSummary, PendingWait
+from durablecli.model.failure_report import make_brief_cause
+from durablecli.model.status import MAX_LISTED_WAITS, InstanceSummary, PendingWait
 from durablecli.replay.entity_state import EntityRuntimeState
-from durablecli.replay.pending import has_pending_work, next_due, scheduled_start_time
+from durablecli.replay.pending import awaits_turn, has_pending_work, next_due, scheduled_start_time
 from durablecli.replay.runtime_state import RuntimeState
-
-_MAX_SHOWN_WAITS = 20
-"""Waits in a row: of an instance with ten thousand open tasks the first say enough."""
 
 
 def summarize_instance(state: RuntimeState) -> InstanceSummary:
@@ -32,9 +30,11 @@ def summarize_instance(state: RuntimeState) -> InstanceSummary:
         bytes=state.size,
         next_due=None if ended else next_due(state),
         has_pending_work=not ended and has_pending_work(state),
-        waiting=() if ended else pending_waits(state, _MAX_SHOWN_WAITS),
+        waiting=() if ended else pending_waits(state, MAX_LISTED_WAITS),
         blocked=state.blocked,
         blocked_at=state.blocked_at,
+        failure=make_brief_cause(state.failure) if state.failure is not None else None,
+        tags=started.tags,
     )
 
 
@@ -70,6 +70,8 @@ def pending_waits(state: RuntimeState, limit: int | None = None) -> tuple[Pendin
     found += [PendingWait("event", n, name, since) for n, (name, since) in state.event_waits.active.items()]
     if not state.has_started and (start_at := scheduled_start_time(state)):
         found.append(PendingWait("start", since=state.created, fire_at=start_at))
+    elif awaits_turn(state):
+        found.append(PendingWait("turn", name=state.started.name, since=state.held[0].at if state.held else None))
     if state.suspended is not None:
         found.append(PendingWait("suspended", name=state.suspended, since=state.suspended_at))
     if len(found) > 1:
@@ -80,11 +82,13 @@ def pending_waits(state: RuntimeState, limit: int | None = None) -> tuple[Pendin
 def _to_pending_wait(n: int, event: ev.Event, since: datetime) -> PendingWait:
     match event:
         case ev.TaskScheduled():
-            return PendingWait("activity", n, event.name, since, attempt=event.attempt)
+            return PendingWait("activity", n, event.name, since, attempt=event.attempt, label=event.label)
         case ev.SubOrchestrationInstanceCreated():
-            return PendingWait("child", n, event.name, since, child=event.instance, attempt=event.attempt)
+            attempt, label = event.attempt, event.label
+            return PendingWait("child", n, event.name, since, child=event.instance, attempt=attempt, label=label)
         case ev.TimerCreated():
-            return PendingWait("timer", n, None, since, fire_at=event.fire_at)
+            kind = "timer" if event.retry_of is None else "retry"
+            return PendingWait(kind, n, None, since, fire_at=event.fire_at)
         case ev.EntityOperationCalled():
             return PendingWait("entity", n, event.name, since, entity=event.entity)
         case ev.EntityLockRequested():

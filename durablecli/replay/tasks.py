@@ -18,12 +18,14 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from msgspec import Raw
 
-from durablecli.errors import Mismatch
-from durablecli.model.failures import Failure, task_failure_text
+from durablecli.errors import Mismatch, TaskCanceledError
+from durablecli.model.failures import Failure, qualified_name, task_failure_text
 from durablecli.model.payloads import decode
 from durablecli.replay.raised_failures import attach_outcomes
 
 T = TypeVar("T")
+_ALREADY_COMPLETED = "Cannot cancel a completed task."
+_CANCELED_BASES = tuple(map(qualified_name, TaskCanceledError.__mro__[1:-2]))
 
 
 class TaskOwner(Protocol):
@@ -35,6 +37,8 @@ class TaskOwner(Protocol):
     def count_failure(self) -> int: ...
     def on_misfit_seen(self, event: EventTask[Any]) -> None: ...
     def cancel_timer(self, timer: int) -> None: ...
+    def cancel_call(self, call: int) -> None: ...
+    def check_may_cancel(self) -> None: ...
     def deactivate(self, event: EventTask[Any]) -> None: ...
     def is_racing(self, tasks: list[Task[Any]]) -> bool: ...
     def make_exception(self, failure: Failure, message: str) -> Exception: ...
@@ -114,6 +118,22 @@ class Task(Generic[T]):
         return self._done and self._failed
 
     @property
+    def is_complete(self) -> bool:
+        """The same as `is_completed`, as the newer SDK has it."""
+        return self.is_completed
+
+    @property
+    def is_failed(self) -> bool:
+        """The same as `is_faulted`, as the newer SDK has it."""
+        return self.is_faulted
+
+    def get_exception(self) -> BaseException:
+        """Return the exception of a failed task; raises ValueError for any other."""
+        if not self.is_faulted:
+            raise ValueError("the task has not failed")
+        return self._make_error()
+
+    @property
     def state(self) -> TaskState:
         """`is_completed` and `is_faulted` as one value, as Azure's SDK has it."""
         if not self.is_completed:
@@ -183,14 +203,32 @@ def make_error(task: Task[Any]) -> BaseException:
 
 
 class CallTask(Task[T]):
-    """A call to an activity, a sub-orchestration or an entity, with all its attempts if it is retried."""
+    """A call to an activity, a sub-orchestration or an entity, with all its attempts if it is retried.
 
-    __slots__ = ("annotation", "label")
+    `cancel()` it when its result isn't needed any more: the activity is stopped, or the sub-orchestration terminated.
+    `open_n` is the decision whose outcome it awaits: its present attempt, or the timer before the next one.
+    """
+
+    __slots__ = ("annotation", "is_cancelled", "label", "open_n")
 
     def __init__(self, owner: TaskOwner, id: int, label: str, annotation: Any) -> None:
         super().__init__(owner, id)
         self.label = label
         self.annotation = annotation
+        self.is_cancelled = False
+        self.open_n = id
+
+    def cancel(self) -> None:
+        """Cancel the call, with all attempts that it may still have. Awaiting it raises a `df.TaskCanceledError`.
+
+        Raises ValueError if it has completed, or was cancelled already.
+        """
+        if self._done:
+            raise ValueError(_ALREADY_COMPLETED)
+        self._owner.cancel_call(self.open_n)
+        self.is_cancelled = True
+        text = f"{self.label or 'The call'} was cancelled by the orchestrator"
+        self._fail(Failure(qualified_name(TaskCanceledError), text, _CANCELED_BASES))
 
     def complete(self, result: Raw) -> None:
         """Complete with a recorded result. One that doesn't fit its annotation fails the task."""
@@ -210,6 +248,8 @@ class CallTask(Task[T]):
         failure = self._value
         if not isinstance(failure, Failure):
             return self._make_mismatch(failure)
+        if self.is_cancelled:
+            return TaskCanceledError(failure.message, failure)
         error = self._owner.make_exception(failure, task_failure_text(self.label, failure))
         attach_outcomes(error, self.outcomes)
         return error
@@ -221,6 +261,16 @@ class CallTask(Task[T]):
         except Exception as error:  # noqa: BLE001 - decoding may run code of the author's
             return error
         return Mismatch("$", "the result didn't fit when it arrived, and now it does: from_json must be deterministic")
+
+
+class EntityCallTask(CallTask[T]):
+    """A call of an operation of an entity. It can't be cancelled: the operation may run already."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Raise ValueError."""
+        raise ValueError("a call of an entity can't be cancelled: its operation may have run already")
 
 
 class TimerTask(Task[None]):
@@ -236,7 +286,7 @@ class TimerTask(Task[None]):
     def cancel(self) -> None:
         """Cancel the timer. Raises ValueError if it has fired or was cancelled already."""
         if self._done:
-            raise ValueError("Cannot cancel a completed task.")
+            raise ValueError(_ALREADY_COMPLETED)
         self._owner.cancel_timer(self.id)
         self.is_cancelled = True
         self._fail()

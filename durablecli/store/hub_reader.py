@@ -6,7 +6,7 @@ before the journal and the journal before the files: what is moved meanwhile is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from durablecli.errors import DamagedHub
 from durablecli.model.entity_id import is_entity_id, parse_entity_name
 from durablecli.model.status import InstanceSummary
 from durablecli.store import layout, quarantine, quarantined_messages, recovery
+from durablecli.store.change_token import hub_token, instance_token
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.engine_info import EngineInfo, read_engine_info
 from durablecli.store.history.file import History, history_folders, history_path, make_damage_error, read_history
@@ -40,15 +41,16 @@ from durablecli.store.inbox.pending_messages import (
 from durablecli.store.index import Index, IndexReader, IndexUnusable, open_index_readonly
 from durablecli.store.index_copy import open_index_copy
 from durablecli.store.journal.snapshot import JournalSnapshot, read_journal_snapshot
+from durablecli.store.merged_view import MergedView, PageAndCounts
 from durablecli.store.os_errors import translate_os_errors
 from durablecli.store.publication import PublicationStatus
 from durablecli.store.quarantine import QuarantinedInstance
-from durablecli.store.query import Page, Query, make_page, sort_rows
+from durablecli.store.query import Page, Query
 
 _READ_FAILED = "nothing could be read"
 _MAX_TRIES = 3
-_ITEMS_PER_READ = 1000
 _T = TypeVar("_T")
+_K = TypeVar("_K")
 _PendingItems = dict[str, list[PendingItem]]
 
 
@@ -184,22 +186,13 @@ class HubReader:
     def _read_journal(self) -> JournalSnapshot:
         return read_journal_snapshot(self._disk, self._journal)
 
-    def change_token(self, instance: str) -> tuple[object, ...]:
-        """Return a value, cheap to poll, that changes whenever `read_history` or `pending_messages` may."""
+    def change_token(self, instance: str | None = None) -> tuple[object, ...]:
+        """Return a value, cheap to poll, that changes whenever `read_history` or `pending_messages` may; without an
+        instance, those of any."""
         with translate_os_errors(_READ_FAILED):
-            path = history_path(self._root, instance)
-            facts = self._disk.stat(path)
-            size = self._disk.size(path) if facts else 0
-            journal = sorted(self._disk.listdir(self._journal))
-            live = max((name for name in journal if name.endswith(".jsonl")), default=None)
-            grown = self._disk.size(f"{self._journal}/{live}") if live else 0
-            return (
-                facts,
-                size,
-                tuple(journal),
-                grown,
-                len(self._disk.listdir(f"{self._root}/{layout.NEW_MESSAGES_FOLDER}")),
-            )
+            if instance is None:
+                return hub_token(self._disk, self._root)
+            return instance_token(self._disk, self._root, instance, self._publication)
 
     def pending_messages(self, instance: str) -> list[Message]:
         """Return the unconsumed messages for an instance, in order.
@@ -211,25 +204,46 @@ class HubReader:
 
     def page(self, query: Query) -> Page:
         """Return the matching instances, in order; starts that no engine has consumed yet are included, as Pending."""
-
-        def answer(view: _MergedView) -> Page:
-            # Enough rows remain, however many of them turn out to be newer than in the index.
-            rows = view.table.rows(query, query.limit + 1 + len(view.newer_rows))
-            rows = [row for row in rows if row.id not in view.newer_rows]
-            rows += (row for row in view.extra_rows() if query.matches(row) and query.is_after_cursor(row))
-            return make_page(query, sort_rows(query, rows))
-
-        return self._query(answer) if self.exists() else Page([], None)
+        return self._query(lambda view: view.page(query)) if self.exists() else Page([], None)
 
     def count(self, query: Query) -> int:
         """Count the matching instances."""
+        return self._query(lambda view: view.count(query)) if self.exists() else 0
 
-        def answer(view: _MergedView) -> int:
-            old = (view.table.get(instance) for instance in view.newer_rows)
-            outdated = sum(1 for row in old if row is not None and query.matches(row))
-            return view.table.count(query) - outdated + sum(1 for row in view.extra_rows() if query.matches(row))
+    def page_and_counts(self, query: Query, *, indexed_only: bool = False) -> PageAndCounts:
+        """Return a page, and the number of instances of each status that match regardless of status, as of one moment.
 
-        return self._query(answer) if self.exists() else 0
+        `indexed_only` reads no more than the index, which costs little however busy the engine is: it is behind by a
+        fraction of a second, and has no starts that wait in the inbox.
+        """
+        if not self.exists():
+            return PageAndCounts(Page([], None), {})
+        if indexed_only:
+            with suppress(IndexUnusable), translate_os_errors(_READ_FAILED):
+                return self._read_indexed(query)
+        return self._query(lambda view: view.page_and_counts(query))
+
+    def count_groups(
+        self, query: Query, count: Callable[[IndexReader], dict[_K, int]], key: Callable[[InstanceSummary], _K]
+    ) -> dict[_K, int]:
+        """Count the matching instances of each group: `count` counts those of the index, `key` is the group of one."""
+        return self._query(lambda view: view.count_groups(query, count, key)) if self.exists() else {}
+
+    def count_children(self, parents: Sequence[str]) -> dict[str, int]:
+        """Count the sub-orchestrations of each of these instances."""
+        return self._query(lambda view: view.count_children(parents)) if self.exists() else {}
+
+    def children(self, parents: Sequence[str], limit: int) -> dict[str, list[InstanceSummary]]:
+        """Return the sub-orchestrations of each of these instances, the oldest first, and of each at most `limit`."""
+        return self._query(lambda view: view.children(parents, limit)) if self.exists() else {}
+
+    def _read_indexed(self, query: Query) -> PageAndCounts:
+        table = open_index_readonly(f"{self._root}/{layout.INDEX_FILE}")
+        try:
+            table.begin_read()
+            return MergedView(table, {}, {}, set()).page_and_counts(query)
+        finally:
+            table.close()
 
     def engine_process(self) -> EngineProcess | None:
         """Return the engine that hub.json names, dead or alive."""
@@ -242,7 +256,7 @@ class HubReader:
 
     # ── lists: the index, newer commits in the journal, and waiting messages in the inbox ────────────────────────────
 
-    def _query(self, answer: Callable[[_MergedView], _T], tries: int = _MAX_TRIES) -> _T:
+    def _query(self, answer: Callable[[MergedView], _T], tries: int = _MAX_TRIES) -> _T:
         with translate_os_errors(_READ_FAILED):
             # Read in the order in which a start moves: one that moves meanwhile is then seen twice, but never missed.
             posted = self._read_pending_items()
@@ -252,7 +266,7 @@ class HubReader:
         return self._query(answer, tries - 1) if is_stale and tries > 1 else found
 
     def _read_once(
-        self, answer: Callable[[_MergedView], _T], journal: JournalSnapshot, pending: _PendingItems
+        self, answer: Callable[[MergedView], _T], journal: JournalSnapshot, pending: _PendingItems
     ) -> tuple[_T, set[int]]:
         """Return the answer, and the numbers of the messages that changed recorded rows in it."""
         for table in self._open_tables(journal):
@@ -265,7 +279,7 @@ class HubReader:
                 table.close()
         raise DamagedHub(f"the instances of {self._root} can't be listed; run: durable doctor")
 
-    def _build_view(self, table: IndexReader, journal: JournalSnapshot, pending_items: _PendingItems) -> _MergedView:
+    def _build_view(self, table: IndexReader, journal: JournalSnapshot, pending_items: _PendingItems) -> MergedView:
         newer = self._newer_rows(table, journal)
         recorded = {id: newer[id] if id in newer else table.get(id) for id in pending_items}
         pending = {
@@ -283,7 +297,7 @@ class HubReader:
                     if each.message.message not in taken and not is_batch_start(each.message)
                 ]
                 newer[id] = predict_row(row, items_for_quarantined(left) if row.set_aside else left)
-        return _MergedView(table, newer, pending, {each.message.number for each in used})
+        return MergedView(table, newer, pending, {each.message.number for each in used})
 
     def _newer_rows(self, table: IndexReader, journal: JournalSnapshot) -> dict[str, InstanceSummary | None]:
         """Return the instances for which the table is outdated."""
@@ -320,10 +334,9 @@ class HubReader:
         for message in self._inbox.pending_of_kinds(STATUS_CHANGING_KINDS):
             # The instances of the items before this one are in the journal and the index, or purged.
             begin = self._read_journal().consumed_count(message.message) if is_batch_start(message) else 0
-            for first in range(begin, message.total, _ITEMS_PER_READ):
-                for item in self._inbox.read_items(message, first, _ITEMS_PER_READ):
-                    if not is_entity_id(item.target):
-                        found.setdefault(item.target, []).append(PendingItem(message, item))
+            for item in self._inbox.read_waiting_items(message, begin):
+                if not is_entity_id(item.target):
+                    found.setdefault(item.target, []).append(PendingItem(message, item))
         return found
 
     def _open_tables(self, journal: JournalSnapshot) -> Iterator[IndexReader]:
@@ -346,23 +359,6 @@ class InstanceSnapshot(NamedTuple):
 
     pending: list[Message]
     history: History | None
-
-
-class _MergedView(NamedTuple):
-    """A table, the newer rows of instances for which it is outdated (None: purged), and the unconsumed starts.
-
-    `used` are the numbers of the messages that changed some of these rows.
-    """
-
-    table: IndexReader
-    newer_rows: dict[str, InstanceSummary | None]
-    pending_rows: dict[str, InstanceSummary]
-    used_numbers: set[int]
-
-    def extra_rows(self) -> Iterator[InstanceSummary]:
-        """Yield the rows that aren't in the table."""
-        yield from (row for row in self.newer_rows.values() if row is not None)
-        yield from self.pending_rows.values()
 
 
 def _not_consumed(
@@ -401,12 +397,5 @@ def _unreadable_row(entry: QuarantinedInstance) -> InstanceSummary:
         version=None,
         created=entry.since,
         updated=entry.since,
-        records=0,
-        bytes=0,
-        next_due=None,
-        has_pending_work=False,
-        waiting=(),
-        blocked=None,
-        blocked_at=None,
         set_aside=entry.reason,
     )

@@ -22,10 +22,10 @@ from durablecli.model.status import InstanceSummary
 from durablecli.store.file_handles import wait_for_handle
 from durablecli.store.index_rows import COLUMNS, row_key, to_row, to_summary
 from durablecli.store.process_identity import boot_id
-from durablecli.store.query import Page, Query, compile_count, compile_page, make_page
+from durablecli.store.query import Page, Query, compile_count, compile_page, make_page, sort_rows
 
-FORMAT = 3
-"""3 since pending retries count as pending work."""
+FORMAT = 5
+"""5 since rows have the failure of an instance, and its tags."""
 MEMORY = ":memory:"
 _FULL_CHECK_LIMIT = 4 * 1024 * 1024
 _QUICK_CHECK_LIMIT = 32 * 1024 * 1024
@@ -53,15 +53,25 @@ _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE instances(entity INT, id TEXT, name TEXT, status TEXT, execution TEXT, parent TEXT, version TEXT,
   created INT, updated INT, records INT, bytes INT, next_due INT, owes INT, waiting TEXT, blocked TEXT,
-  blocked_at INT, locked_by TEXT, queued INT, PRIMARY KEY(entity, id)) WITHOUT ROWID;
-CREATE INDEX by_created ON instances(entity, created, id);
-CREATE INDEX by_status ON instances(entity, status, created, id);
+  blocked_at INT, locked_by TEXT, queued INT, failure TEXT, tags TEXT, PRIMARY KEY(entity, id)) WITHOUT ROWID;
+CREATE INDEX by_created ON instances(entity, created, id, parent, tags);
+CREATE INDEX by_status ON instances(entity, status, created, id, parent, tags);
 CREATE INDEX by_name ON instances(entity, name, created, id);
+CREATE INDEX children ON instances(parent, created, id) WHERE parent IS NOT NULL;
 CREATE INDEX due ON instances(next_due, id) WHERE next_due IS NOT NULL;
 CREATE INDEX owing ON instances(id) WHERE owes;
 CREATE INDEX locked ON instances(id) WHERE locked_by IS NOT NULL;
 """
 _SELECT_ROW = f"SELECT {COLUMNS} FROM instances WHERE entity = ? AND id = ?"  # noqa: S608  constants only
+_SELECT_ENDED = """
+SELECT created, id FROM instances AS each
+WHERE entity = 0 AND status = ? AND created <= ? AND (created, id) > (?, ?) AND updated <= ?
+  AND (parent IS NULL OR NOT EXISTS (
+    SELECT 1 FROM instances AS above WHERE above.entity = 0 AND above.id = each.parent
+      AND (length(above.execution), above.execution) <= (length(each.execution), each.execution)))
+ORDER BY created, id LIMIT ?
+"""
+"""Executions are numbers of commits, in hex: one that begins later has the greater number."""
 _SELECT_NAMES = """
 WITH RECURSIVE names(name) AS (
   SELECT min(name) FROM instances WHERE entity = ?
@@ -70,10 +80,10 @@ WITH RECURSIVE names(name) AS (
 ) SELECT name FROM names WHERE name IS NOT NULL
 """
 _UPDATED_COLUMNS = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS.split(", ")[1:])
-_ROWS_PER_STATEMENT = (50, 10, 1)
+_ROWS_PER_STATEMENT = (40, 10, 1)
 """Many rows in one statement: each execution gives up the interpreter, and waits until the engine's thread does. SQLite
 before 3.32 accepts at most 999 values."""
-_ROW_VALUES = f"({', '.join('?' * 18)})"
+_ROW_VALUES = f"({', '.join('?' * (2 + COLUMNS.count(',')))})"
 _UPSERTS = {
     count: f"INSERT INTO instances(entity, {COLUMNS}) VALUES {', '.join([_ROW_VALUES] * count)}"  # noqa: S608
     f" ON CONFLICT(entity, id) DO UPDATE SET {_UPDATED_COLUMNS}"
@@ -119,10 +129,17 @@ class IndexReader:
     def rows(self, query: Query, limit: int) -> list[InstanceSummary]:
         """Return the matching rows, with a separate limit and without making a cursor."""
         clauses, values = compile_page(query, self._matching_names(query))
+        # The clauses consist of constants; every value is bound.
+        if query.tags or query.roots_only:
+            # Of the rows that these filters pass over, maybe nearly all, only an index is read.
+            wanted = f"SELECT id FROM instances {clauses} LIMIT ?"  # noqa: S608
+            sql = f"SELECT {COLUMNS} FROM instances WHERE entity = ? AND id IN ({wanted})"  # noqa: S608
+            return sort_rows(query, self._fetch(sql, (query.entities, *values, limit)))
+        return self._fetch(f"SELECT {COLUMNS} FROM instances {clauses} LIMIT ?", (*values, limit))  # noqa: S608
+
+    def _fetch(self, sql: str, values: tuple[object, ...]) -> list[InstanceSummary]:
         with self._guard, _translate_read_errors():
-            # The clauses consist of constants; every value is bound.
-            sql = f"SELECT {COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
-            return [to_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
+            return [to_summary(row) for row in self._db.execute(sql, values).fetchall()]
 
     def count(self, query: Query) -> int:
         """Count the matching rows, regardless of the cursor."""
@@ -130,6 +147,21 @@ class IndexReader:
         with self._guard, _translate_read_errors():
             sql = f"SELECT count(*) FROM instances {clauses}"  # noqa: S608  as in rows
             return int(self._db.execute(sql, values).fetchone()[0])
+
+    def count_by_status(self, query: Query) -> dict[str, int]:
+        """Count the matching rows of each status that there is, regardless of the cursor."""
+        clauses, values = compile_count(query, self._matching_names(query))
+        with self._guard, _translate_read_errors():
+            sql = f"SELECT status, count(*) FROM instances {clauses} GROUP BY status"  # noqa: S608  as in rows
+            return dict(self._db.execute(sql, values).fetchall())
+
+    def count_by_name(self, query: Query) -> dict[tuple[str, str], int]:
+        """Count the matching rows of each name and status that there are, regardless of the cursor."""
+        clauses, values = compile_count(query, self._matching_names(query))
+        with self._guard, _translate_read_errors():
+            # The plus signs keep sqlite from using by_name, and from looking up each row of it.
+            sql = f"SELECT name, status, count(*) FROM instances {clauses} GROUP BY +name, +status"  # noqa: S608
+            return {(name, status): count for name, status, count in self._db.execute(sql, values).fetchall()}
 
     def _matching_names(self, query: Query) -> list[str]:
         """Return the names in the table that equal the requested one except for case."""
@@ -156,6 +188,16 @@ class IndexReader:
         """Return the instances with pending work: activities to run, messages to send, arrivals to apply."""
         with self._guard, _translate_read_errors():
             return [row[0] for row in self._db.execute("SELECT id FROM instances WHERE owes ORDER BY id").fetchall()]
+
+    def ended_before(self, status: str, until: int, after: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
+        """Return instances with this status whose last record is not later than `until`, in the order of creation.
+
+        Each comes with its time of creation; times are in microseconds since 1970. `after` continues behind such a
+        pair. Sub-orchestrations are left out while the execution that called them is the current one of its instance.
+        """
+        with self._guard, _translate_read_errors():
+            values = (status, until, *(after or (-(1 << 63), "")), until, limit)
+            return self._db.execute(_SELECT_ENDED, values).fetchall()
 
     def record_counts(self) -> dict[str, tuple[str, int]]:
         """Return the execution and the number of records of each instance that has pending work or is locked."""

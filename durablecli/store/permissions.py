@@ -5,13 +5,13 @@ from __future__ import annotations
 from durablecli.errors import NoPermission
 from durablecli.store.disk import Disk
 from durablecli.store.history.file import history_folders
-from durablecli.store.layout import ADDED_FOLDERS, FOLDERS, HUB_FILE, INDEX_FILE, LOCK_FILE
+from durablecli.store.layout import ADDED_FOLDERS, FOLDERS, HUB_FILE, INDEX_FILE, LOCK_FILE, LOGS_FOLDER
 
 
 def check_permissions(disk: Disk, root: str) -> None:
     """Raise NoPermission for a state directory that others own or can write to, or that contains symlinks."""
     _check_path(disk, root, "folder", follow=True)
-    for name in (*FOLDERS, *ADDED_FOLDERS):
+    for name in (*FOLDERS, *ADDED_FOLDERS, LOGS_FOLDER):
         _check_path(disk, f"{root}/{name}", "folder")
     for folder in history_folders(disk, root):
         _check_path(disk, folder, "folder")

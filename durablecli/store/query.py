@@ -11,6 +11,7 @@ import msgspec
 
 from durablecli.errors import UsageError
 from durablecli.model.entity_id import is_entity_id
+from durablecli.model.hook_delivery import HOOK_PREFIX
 from durablecli.model.status import InstanceSummary
 
 SORT_FIELDS = ("created", "updated", "name", "id", "status")
@@ -23,7 +24,9 @@ class Query(msgspec.Struct, frozen=True):
     """Filters and order of a list of instances. Filters combine; `status` holds the wanted ones, empty means all.
 
     `entities` selects only entities; without it there are none among the rows. `locked` and `blocked` select only such
-    rows; a quarantined one counts as blocked. `created_after` and `created_before` are both inclusive. By `created` and
+    rows; a quarantined one counts as blocked. `created_after` and `created_before` are both inclusive. `tags` selects
+    the rows that have all of these tags, `parent` the sub-orchestrations of an instance, and `roots_only` those that
+    are no sub-orchestration, nor the delivery of an event to a hook unless `name` asks for these. By `created` and
     `updated` the newest come first, by `name`, `id` and `status` the lowest; `reverse` reverses that. `cursor` is that
     of the page before.
     """
@@ -41,10 +44,17 @@ class Query(msgspec.Struct, frozen=True):
     entities: bool = False
     locked: bool = False
     blocked: bool = False
+    tags: dict[str, str] = {}
+    roots_only: bool = False
 
     @property
     def is_descending(self) -> bool:
         return (self.sort in ("created", "updated")) != self.reverse
+
+    @property
+    def hides_deliveries(self) -> bool:
+        """Whether deliveries to hooks don't match."""
+        return self.roots_only and self.name is None and not self.prefix.startswith(HOOK_PREFIX)
 
     def matches(self, row: InstanceSummary) -> bool:
         """Return whether a row passes the filters, regardless of the cursor."""
@@ -56,6 +66,9 @@ class Query(msgspec.Struct, frozen=True):
             and (self.created_after is None or row.created >= self.created_after)
             and (self.created_before is None or row.created <= self.created_before)
             and (self.parent is None or row.parent == self.parent)
+            and not (self.roots_only and row.parent is not None)
+            and not (self.hides_deliveries and row.id.startswith(HOOK_PREFIX))
+            and self.tags.items() <= row.tags.items()
             and not (self.locked and row.locked_by is None)
             and not (self.blocked and row.blocked is None and row.set_aside is None)
         )
@@ -64,6 +77,22 @@ class Query(msgspec.Struct, frozen=True):
         """Return the sort key: the sorted value, then the id."""
         value = getattr(row, self.sort)
         return (to_micros(value) if isinstance(value, datetime) else value), row.id
+
+    def make_cursor(self, row: InstanceSummary) -> str:
+        """Return the cursor that continues after a row."""
+        return self._encode_cursor(*self.sort_key(row))
+
+    def make_cursor_at(self, time: datetime) -> str:
+        """Return the cursor of a list in the order of times that continues with the rows of this time and later."""
+        return self._encode_cursor(to_micros(time), "")
+
+    def after(self, cursor: str | None) -> Query:
+        """Return the same query, continued after a cursor; None begins it."""
+        return msgspec.structs.replace(self, cursor=cursor)
+
+    def _encode_cursor(self, value: str | int, instance: str) -> str:
+        text = msgspec.json.encode((f"{self.sort}{'-' if self.reverse else ''}", value, instance))
+        return base64.urlsafe_b64encode(text).decode()
 
     def is_after_cursor(self, row: InstanceSummary) -> bool:
         """Return whether a row comes after the cursor."""
@@ -106,14 +135,25 @@ def from_micros(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
+def encode_tags(tags: dict[str, str]) -> str | None:
+    """Encode tags for the index: a line each, with a line end before and after each, so that one is found as text."""
+    return "\n".join(["", *(f"{key}={value}" for key, value in tags.items()), ""]) if tags else None
+
+
+def decode_tags(text: str | None) -> dict[str, str]:
+    """Decode tags as stored in the index."""
+    if text is None:
+        return {}
+    parts = (line.partition("=") for line in text[1:-1].split("\n"))
+    return {key: value for key, _, value in parts}
+
+
 def make_page(query: Query, rows: list[InstanceSummary]) -> Page:
     """Make the page of sorted rows; one row more than the limit means that another page follows."""
     if len(rows) <= query.limit:
         return Page(rows, None)
     rows = rows[: query.limit]
-    value, instance = query.sort_key(rows[-1])
-    text = msgspec.json.encode((f"{query.sort}{'-' if query.reverse else ''}", value, instance))
-    return Page(rows, base64.urlsafe_b64encode(text).decode())
+    return Page(rows, query.make_cursor(rows[-1]))
 
 
 def sort_rows(query: Query, rows: Iterable[InstanceSummary]) -> list[InstanceSummary]:
@@ -152,7 +192,9 @@ def _where_clause(clauses: list[str]) -> str:
 
 
 def _filters(query: Query, matching_names: Sequence[str]) -> list[tuple[str, tuple[object, ...]]]:
-    found: list[tuple[str, tuple[object, ...]]] = [("entity = ?", (query.entities,))]
+    # With a parent, `children` is the index to use, and the plus sign keeps sqlite from using another one.
+    first = "entity = ?" if query.parent is None else "+entity = ?"
+    found: list[tuple[str, tuple[object, ...]]] = [(first, (query.entities,))]
     if query.name is not None:
         # by_name holds the rows of one name in the order of `created`; those of several would have to be sorted.
         wanted = "name = ?" if len(matching_names) == 1 else f"+name IN ({', '.join('?' * len(matching_names))})"
@@ -173,6 +215,11 @@ def _filters(query: Query, matching_names: Sequence[str]) -> list[tuple[str, tup
         found.append(("created <= ?", (to_micros(query.created_before),)))
     if query.parent is not None:
         found.append(("parent = ?", (query.parent,)))
+    if query.roots_only:
+        found.append(("parent IS NULL", ()))
+    if query.hides_deliveries:
+        found.append(("(id < ? OR id >= ?)", (HOOK_PREFIX, _after_prefix(HOOK_PREFIX))))
+    found += (("instr(tags, ?)", (encode_tags({key: value}),)) for key, value in query.tags.items())
     if query.locked:
         found.append(("locked_by IS NOT NULL", ()))
     if query.blocked:

@@ -281,8 +281,9 @@ def test_waiting_beside_the_engine_reads_the_status_at_the_beginning_and_at_the_
     get_status = Client.get_status
 
     def record_read(client: Client, instance_id: str) -> Any:
+        status = get_status(client, instance_id)
         reads.append(instance_id)
-        return get_status(client, instance_id)
+        return status
 
     monkeypatch.setattr(Client, "get_status", record_read)
     monkeypatch.setattr(polling, "_RECHECK_INTERVAL", 600.0)
@@ -331,6 +332,7 @@ def test_the_newer_methods_do_the_same_as_the_older(
     state = client.get_orchestration_state(instance)
     assert state is not None
     assert (state.get_input(), state.get_output(), state.get_custom_status()) == (1, [1], None)
+    assert client.get_status(instance).tags == {"a": "b"}
     assert state.runtime_status is df.OrchestrationRuntimeStatus.Completed
     assert client.restart_orchestration(instance) == instance
     hub.run()

@@ -26,12 +26,13 @@ from durablecli.azure.invocation import ClientProvider
 from durablecli.azure.output_bindings import MAX_VALUE_BYTES
 from durablecli.bindings import CloudTrigger, get_bindings
 from durablecli.builtin import timer_functions, timer_starts
-from durablecli.cli.history_rows import format_record
+from durablecli.cli.history_rows import HistoryFormatter
 from durablecli.engine.workers.worker_process import WorkerResponse
-from durablecli.http.api_keys import ApiKeys
 from durablecli.http.function_routes import build_routes
 from durablecli.model import events as ev
+from durablecli.model.binding_output import BindingOutput
 from durablecli.registry import Registry
+from durablecli.serving.api_keys import ApiKeys
 
 APPS = Path(__file__).parent / "apps"
 ORDER = {"id": "o1", "email": "ann@example.com"}
@@ -140,7 +141,7 @@ def test_function_json_binds_parameters_in_any_order_with_or_without_annotations
 def test_the_history_shows_outputs_as_not_sent(newer: testing.TestEnvironment) -> None:
     instance, _ = run_to_completion(newer, "order_orchestrator", ORDER)
     records = newer.client.get_history(instance)
-    rows = [format_record(record)[-1] for record in records]
+    rows = [HistoryFormatter(record.at).format(record)[-1] for record in records]
     assert 'of 2: "receipt for o1"; not sent: receipt (blob) "receipt for o1"' in rows
     lines = [json.loads(line.text) for line in newer.client.get_lines(instance)]
     (line,) = [line for line in lines if line.get("task") == 2]
@@ -242,7 +243,7 @@ def test_a_long_value_is_recorded_truncated_with_its_size() -> None:
         ]
         assert output.size == 2_000_002
         assert MAX_VALUE_BYTES - 4 < len(bytes(output.value)) < MAX_VALUE_BYTES + 10
-        rows = [format_record(record)[-1] for record in hub.client.get_history(instance)]
+        rows = [HistoryFormatter(record.at).format(record)[-1] for record in hub.client.get_history(instance)]
         assert any("(2,000,002 bytes)" in row for row in rows)
 
 
@@ -266,7 +267,7 @@ def test_outputs_of_a_failed_activity_are_not_recorded() -> None:
 
 
 def test_outputs_of_a_worker_process_are_recorded() -> None:
-    given = WorkerResponse(ev.NULL, outputs=(ev.BindingOutput("a", "queue", "not sent", msgspec.Raw(b"1")),))
+    given = WorkerResponse(ev.NULL, outputs=(BindingOutput("a", "queue", "not sent", msgspec.Raw(b"1")),))
     assert msgspec.json.decode(msgspec.json.encode(given), type=WorkerResponse) == given
 
 

@@ -33,10 +33,11 @@ SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE instances(entity INT, id TEXT, name TEXT, status TEXT, execution TEXT, parent TEXT, version TEXT,
   created INT, updated INT, records INT, bytes INT, next_due INT, owes INT, waiting TEXT, blocked TEXT,
-  blocked_at INT, locked_by TEXT, queued INT, PRIMARY KEY(entity, id)) WITHOUT ROWID;
-CREATE INDEX by_created ON instances(entity, created, id);
-CREATE INDEX by_status ON instances(entity, status, created, id);
+  blocked_at INT, locked_by TEXT, queued INT, failure TEXT, tags TEXT, PRIMARY KEY(entity, id)) WITHOUT ROWID;
+CREATE INDEX by_created ON instances(entity, created, id, parent, tags);
+CREATE INDEX by_status ON instances(entity, status, created, id, parent, tags);
 CREATE INDEX by_name ON instances(entity, name, created, id);
+CREATE INDEX children ON instances(parent, created, id) WHERE parent IS NOT NULL;
 CREATE INDEX due ON instances(next_due, id) WHERE next_due IS NOT NULL;
 CREATE INDEX owing ON instances(id) WHERE owes;
 CREATE INDEX locked ON instances(id) WHERE locked_by IS NOT NULL;
@@ -253,7 +254,7 @@ def make_row(each: Instance) -> tuple[object, ...]:
     created = int(each.created.timestamp() * 1e6)
     size = sum(map(len, each.lines)) + len(each.lines)
     head = (0, each.id, "hello5", "Completed", each.execution, None, None, created, created)
-    return *head, len(each.lines), size, None, 0, None, None, None, None, 0
+    return *head, len(each.lines), size, None, 0, None, None, None, None, 0, None, None
 
 
 def write_index(path: str, batches: SimpleQueue[list[tuple[object, ...]] | None]) -> None:
@@ -264,7 +265,7 @@ def write_index(path: str, batches: SimpleQueue[list[tuple[object, ...]] | None]
     db.executescript(f"BEGIN; {SCHEMA} COMMIT")
     while (rows := batches.get()) is not None:
         db.execute("BEGIN IMMEDIATE")
-        db.executemany(f"INSERT OR REPLACE INTO instances VALUES({', '.join('?' * 18)})", rows)
+        db.executemany(f"INSERT OR REPLACE INTO instances VALUES({', '.join('?' * 20)})", rows)
         db.execute("COMMIT")
     db.close()
 

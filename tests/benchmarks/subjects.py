@@ -14,11 +14,13 @@ from tests.benchmarks import (
     bench_alone,
     bench_bank,
     bench_chain,
+    bench_dashboard,
     bench_entities,
     bench_events,
     bench_fan_out,
     bench_hello5,
     bench_http,
+    bench_remote,
     bench_replay,
     bench_sleepers,
     bench_timers,
@@ -37,6 +39,8 @@ SUBJECTS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "entities": bench_entities.measure,
     "bank": bench_bank.measure,
     "http": bench_http.measure,
+    "grpc": bench_remote.measure,
+    "dashboard": bench_dashboard.measure,
     "replay": bench_replay.measure,
 }
 

@@ -34,6 +34,7 @@ def durable(work_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
             for stream in (sys.stdin, sys.stdout) if terminal else ():
                 patch.setattr(stream, "isatty", lambda: True, raising=False)
             patch.setenv("COLUMNS", "80")
+            patch.setenv("PAGER", "cat")
             capsys.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main()

@@ -14,12 +14,13 @@ import pytest
 from durablecli.cli import VERBS
 from durablecli.cli import durable as group
 from durablecli.cli.entity import VERBS as ENTITY_VERBS
-from durablecli.cli.escape import escape
+from durablecli.escape import escape
 from durablecli.model import events as ev
 from tests.cli.conftest import RunDurable
 from tests.support.history_writer import open_hub_writer
 
 ROOT = Path(__file__).parents[2]
+DURABLE_TASK_MODULES = {"grpc", "google.protobuf", "durabletask", "durablecli.dts", "durablecli.protocol"}
 IMPORT_SPY = """
 import json, sys
 from durablecli.__main__ import main
@@ -69,7 +70,7 @@ def test_verbs_that_start_fast_import_neither_asyncio_nor_rich_nor_user_code(
     (work_folder / ".state" / "engine.json").write_text(json.dumps({"functions": functions}))
     modules = modules_imported_by(work_folder, *arguments)
     heavy = {"asyncio", "rich", "filelock", "yaml", "uvicorn", "durablecli.engine", "durablecli.daemon", "mine"}
-    assert modules & heavy == set()
+    assert modules & (heavy | DURABLE_TASK_MODULES) == set()
     assert "durablecli" in modules
 
 
@@ -82,7 +83,7 @@ def test_a_daemon_imports_only_what_its_app_needs(work_folder: Path) -> None:
         "email", "httpx", "importlib.resources", "rich", "starlette", "uvicorn", "yaml",
         "durablecli.azure.functions", "durablecli.client", "durablecli.http",
     }  # fmt: skip
-    assert modules & heavy == set()
+    assert modules & (heavy | DURABLE_TASK_MODULES) == set()
     assert "durablecli.engine.engine" in modules
 
 
@@ -113,6 +114,17 @@ def test_the_help_of_each_verb_names_its_exit_codes(durable: RunDurable, verb: s
     assert "Exit codes: 0 " in result.out
     assert "2 usage" in result.out
     assert max(map(len, result.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    "verb", [*((verb,) for verb in VERBS), *(("entity", verb) for verb in ENTITY_VERBS)], ids=" ".join
+)
+def test_the_help_of_a_verb_for_another_engine_names_the_exit_code_if_it_is_unreachable(
+    durable: RunDurable, verb: tuple[str, ...]
+) -> None:
+    text = " ".join(durable(*verb, "--help").out.split())
+    is_client = "--engine URL" in text and verb != ("run-daemon",)
+    assert ("69 engine unreachable" in text) == is_client
 
 
 @pytest.mark.parametrize("verb", ENTITY_VERBS)
@@ -174,6 +186,9 @@ def complete(durable: RunDurable, monkeypatch: pytest.MonkeyPatch, line: str) ->
         ("durable run t", ["tour"]),
         ("durable start c", []),
         ("durable entity signal @counter@a a", ["add"]),
+        ("durable raise-event tour-1 ", ["Approval", "Go"]),
+        ("durable raise-event tour-1 ap", ["Approval"]),
+        ("durable raise-event none ", []),
         ("durable entity signal @free@a a", []),
         ("durable entity signal @none@a a", []),
     ],
@@ -184,6 +199,7 @@ def test_verbs_ids_and_statuses_complete(
     with open_hub_writer(".state") as writer:
         for instance in ("tour-1", "tour-2", "other"):
             writer.write(instance, ev.ExecutionStarted(instance, "1", "tour"))
+        writer.write("tour-1", ev.EventAwaited("Go"), ev.EventAwaited("Approval"))
         for entity in ("@counter@a", "@counter@b"):
             writer.write(entity, ev.EntityStarted(entity, "1"))
     functions = [

@@ -422,7 +422,7 @@ def test_a_terminal_gets_colors_unless_it_asked_for_none(
 
 def test_history_has_a_row_per_record_and_every_form(durable: RunDurable, hub: Path) -> None:
     lines = durable("entity", "history", "@account@a").out.splitlines()
-    assert lines[0].split() == ["N", "TIME", "EVENT", "DETAILS"]
+    assert lines[0].split() == ["N", "TIME", "(UTC)", "EVENT", "DETAILS"]
     assert [line.split("  ")[-1].strip() for line in lines[1:]] == [
         "EntityStarted",
         "add(5)",

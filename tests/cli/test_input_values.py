@@ -40,7 +40,7 @@ def test_a_byte_order_mark_on_standard_input_is_ignored(work_folder: Path, durab
 
 def test_a_byte_order_mark_in_a_batch_is_ignored(work_folder: Path) -> None:
     (work_folder / "a.jsonl").write_bytes(MARK + b'\r\n{"a": 1}\r\n' + MARK + b'{"a": 2}\r\n')
-    assert [bytes(value) for value in read_batch("a.jsonl")] == [b'{"a":1}', b'{"a":2}']
+    assert [bytes(value) for value in read_batch("a.jsonl").values()] == [b'{"a":1}', b'{"a":2}']
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])

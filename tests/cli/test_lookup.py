@@ -183,7 +183,7 @@ def test_status_lists_unread_events(durable: RunDurable, waiting: Path) -> None:
     expected_text = json.loads(durable("status", "w", "-o", "json").out)["unreadEvents"]
     assert [(each["name"], each["state"]) for each in expected_text] == [("Early", "unread"), ("Later", "posted")]
     assert all(datetime.fromisoformat(each["since"]) for each in expected_text)
-    assert ", held until the instance is resumed\n" in durable("status", "s").out
+    assert ", held until the instance can proceed\n" in durable("status", "s").out
 
 
 # ── suggestions ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -474,12 +474,12 @@ def test_a_restart_starts_the_same_under_a_new_id(client: Client, root: str) -> 
 def test_a_rewind_preview_lists_what_will_run_again(client: Client, root: str) -> None:
     failure = Failure("builtins.ValueError", "no city")
     with open_hub_writer(root) as hub:
-        hub.write("t", make_started("t"), ev.TaskScheduled("hello"), ev.TaskFailed(2, failure), FAILED)
+        hub.write("t", make_started("t"), ev.TaskScheduled("hello", label="city 7"), ev.TaskFailed(2, failure), FAILED)
         hub.write("fine", make_started("fine"), ENDED)
         call = ev.EntityOperationCalled("@counter@a", "add")
         hub.write("call", make_started("call"), call, ev.EntityOperationFailed(2, failure), FAILED)
         hub.write("lock", make_started("lock"), ev.EntityLockRequested(("@counter@a",)), FAILED)
-    assert client.rewind_preview("t") == ["activity hello (id 2)"]
+    assert client.rewind_preview("t") == ["activity hello [city 7] (id 2)"]
     assert client.rewind_preview("call") == ["operation add of @counter@a (id 2)"]
     with pytest.raises(WrongState, match="waited for locks"):
         client.rewind_preview("lock")
@@ -586,3 +586,15 @@ def test_the_async_client_has_every_call_of_the_sdk() -> None:
     )
     for name in names.split():
         assert inspect.iscoroutinefunction(getattr(DurableOrchestrationClient, name))
+
+
+def test_a_status_comes_with_the_records_it_was_made_from(client: Client, root: str) -> None:
+    with open_hub_writer(root) as hub:
+        hub.write("tour-7", ev.ExecutionStarted("tour-7", "1", "tour"), ev.TaskScheduled("hello"))
+    status, records = client.get_status_with_records("tour-7")
+    assert (status.status_name, [record.n for record in records]) == ("Running", [1, 2])
+    assert status.waiting_for[0].name == "hello"
+    assert client.get_status_with_records("unknown")[1] == []
+    client.start_new("tour", "tour-8")
+    status, records = client.get_status_with_records("tour-8")
+    assert (status.status_name, records) == ("Pending", [])

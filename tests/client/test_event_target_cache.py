@@ -22,9 +22,9 @@ def status_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     original_status = StatusReader.read_status
 
-    def counted(self: StatusReader, instance: str) -> object:
+    def counted(self: StatusReader, instance: str, **options: bool) -> object:
         found.append(instance)
-        return original_status(self, instance)
+        return original_status(self, instance, **options)
 
     monkeypatch.setattr(StatusReader, "read_status", counted)
     return found

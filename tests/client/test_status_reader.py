@@ -18,7 +18,10 @@ from durablecli.registry import Registry
 from durablecli.store import hub_reader
 from durablecli.store.disk import Disk
 from durablecli.store.history import file as history_file
+from durablecli.store.journal import snapshot as journal_snapshot
+from durablecli.store.journal.commits import Commit, decode_commit
 from durablecli.store.journal.snapshot import JournalSnapshot, read_journal_snapshot
+from durablecli.store.query import Query
 from tests.support.counting_disk import CountingDisk
 from tests.support.history_writer import open_hub_writer
 
@@ -97,3 +100,43 @@ def test_what_delays_waits_is_read_only_if_asked_for(tmp_path: Path) -> None:
     disk.operations.clear()
     assert client.get_status("t", explain_waits=False).waiting_for
     assert not disk.count("read_from", within=f"{root}/entities")
+
+
+def test_instances_are_counted_by_name_and_status_with_those_that_only_wait_in_the_inbox(tmp_path: Path) -> None:
+    root = str(tmp_path / ".state")
+    with open_hub_writer(root) as writer:
+        writer.write("a", ev.ExecutionStarted("a", "1", "f"))
+        writer.write("b", ev.ExecutionStarted("b", "1", "f"), ev.ExecutionCompleted("Completed", Raw(b"1")))
+        writer.write("c", ev.ExecutionStarted("c", "1", "g"))
+        client = Client(root, check_names=False)
+        client.start_new("g", "d")
+        client.terminate("c")
+        assert client.count_by_name(Query()) == {
+            ("f", "Running"): 1,
+            ("f", "Completed"): 1,
+            ("g", "Running"): 1,
+            ("g", "Pending"): 1,
+        }
+        assert client.count_by_name(Query(status=("Pending",))) == {("g", "Pending"): 1}
+        assert client.count_by_status(Query(name="f")) == {"Running": 1, "Completed": 1}
+
+
+def test_the_state_of_one_instance_takes_only_the_commits_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+
+    def decode(line: bytes) -> Commit:
+        decoded.append(line)
+        return decode_commit(line)
+
+    monkeypatch.setattr(journal_snapshot, "decode_commit", decode)
+    with testing.hub(quick) as hub:
+        for number in range(30):
+            hub.client.start_new("quick", f"id-{number}", number)
+            hub.run()
+        decoded.clear()
+        state = hub.client.state("id-7")
+        assert state is not None
+        assert state.started.input == Raw(b"7")
+        assert len(decoded) <= 3
+        assert all(b'"id-7"' in line for line in decoded)
+        assert hub.client.state("id-30") is None

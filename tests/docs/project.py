@@ -3,9 +3,11 @@
 - A block with a title is that file of the project.
 - A `console` block is a transcript: each command prints exactly the lines below it. A line `…` matches any number of
   lines, a `…` within a line for any text. Times, random ids and checksums match any others. A command that ends in `&`
-  runs until the end of the page, or until `kill %1` or `kill -9 %1`. A command that fails is followed by `echo $?`.
+  runs until the end of the page, or until `kill %1` or `kill -9 %1`, where 1 is its number. A command that fails is
+  followed by `echo $?`.
 - A `python` block without a title is a program, an `sh` block a list of commands. Both must succeed.
-- Of `make`, which would run the tests themselves, it is only checked that the target exists.
+- Of `make`, which would run the tests themselves, it is only checked that the target exists. `pip install` and `npm
+  install` find their packages among those that the tests have.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
+from typing import NamedTuple
 
 import yaml
 
@@ -26,6 +30,8 @@ from tests.docs.pages import ROOT, Block, Step, steps
 from tests.support.ports import find_free_port
 
 PORT = "7071"
+GRPC_PORT = "4001"
+NODE_PACKAGES = ROOT / "tests" / "sdk" / "javascript" / "node_modules"
 _TIMEOUT = 60.0
 _VARIABLE = [
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "<time>"),
@@ -36,14 +42,21 @@ _VARIABLE = [
 ]
 
 
+class Job(NamedTuple):
+    """A command in the background, and what it prints. `is_daemon` is said of one that works on a hub."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    is_daemon: bool
+
+
 class Project:
-    """The folder, its environment, and the command that runs in the background."""
+    """The folder, its environment, and the commands that run in the background, by their numbers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = str(find_free_port())
-        self.daemon: subprocess.Popen[bytes] | None = None
-        self._log = folder.parent / f"{folder.name}.log"
+        self.ports = {PORT: str(find_free_port()), GRPC_PORT: str(find_free_port())}
+        self.jobs: dict[int, Job] = {}
         self.code = 0
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
@@ -55,9 +68,8 @@ class Project:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.daemon is not None:
-            self.daemon.kill()
-            self.daemon.wait()
+        for number in list(self.jobs):
+            self._kill(number)
 
     def run(self, block: Block) -> None:
         """Run one block; raises AssertionError if it does not do what the page says."""
@@ -77,8 +89,8 @@ class Project:
 
     def finish(self) -> None:
         """Check that the configuration and every module of the project load, and that no data was damaged."""
-        if self.daemon is not None:
-            self._stop()
+        for number in sorted(self.jobs, reverse=True):
+            self._stop(number)
         if (self.folder / "workflows").is_dir():
             listed = self._bash("durable functions -o json")
             assert listed.returncode == 0, listed.stderr
@@ -93,13 +105,13 @@ class Project:
         path = self.folder / title
         assert path.resolve().is_relative_to(self.folder.resolve()), title
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text.replace(GRPC_PORT, self.ports[GRPC_PORT]), encoding="utf-8")
         if path.suffix in (".yaml", ".json"):
             yaml.safe_load(text)
 
     def _program(self, text: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-"], input=text.replace(PORT, self.port), cwd=self.folder, env=self.environment,
+            [sys.executable, "-"], input=self._with_ports(text), cwd=self.folder, env=self.environment,
             capture_output=True, text=True, timeout=_TIMEOUT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -114,13 +126,10 @@ class Project:
             target = step.command.split()[1]
             plan = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
             assert plan.returncode == 0, plan.stderr
-        elif step.command == "kill %1":
-            self._stop()
-        elif step.command == "kill -9 %1":
-            assert self.daemon is not None
-            self.daemon.kill()
-            self.daemon.wait()
-            self.daemon = None
+        elif step.command.startswith(("pip install ", "npm install ")):
+            self._install(*step.command.split()[::2])
+        elif kill := re.fullmatch(r"kill (-9 )?%(\d+)", step.command):
+            (self._kill if kill[1] else self._stop)(int(kill[2]))
         elif step.command.endswith(" &"):
             self._start(step)
         else:
@@ -131,51 +140,73 @@ class Project:
 
     def _bash(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", "-c", self._with_port(command)], cwd=self.folder, env=self._env(command),
+            ["bash", "-c", self._with_ports(command)], cwd=self.folder, env=self._env(command),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT, check=False,
         )  # fmt: skip
 
-    # The port of the pages is replaced by a free one.
+    def _install(self, tool: str, package: str) -> None:
+        if tool == "pip":
+            assert distribution(package).version
+        else:
+            assert (NODE_PACKAGES / package).is_dir(), f"{package} isn't in tests/sdk/javascript: make node"
+            (self.folder / "node_modules").symlink_to(NODE_PACKAGES)
 
-    def _with_port(self, command: str) -> str:
-        return re.sub(r"--http(?! [\d.:]*\d)", f"--http {self.port}", command.replace(PORT, self.port))
+    # The ports of the pages are replaced by free ones.
+
+    def _with_ports(self, text: str) -> str:
+        for shown, used in self.ports.items():
+            text = text.replace(shown, used)
+        for option, shown in (("--http", PORT), ("--grpc", GRPC_PORT)):
+            text = re.sub(rf"{option}(?! [\d.:]*\d)", f"{option} {self.ports[shown]}", text)
+        return text
 
     def _as_shown(self, printed: str) -> str:
-        return printed.replace(self.port, PORT).replace(str(self.folder), "/srv/project")
+        for shown, used in self.ports.items():
+            printed = printed.replace(used, shown)
+        return printed.replace(str(self.folder), "/srv/project")
 
     def _env(self, command: str) -> dict[str, str]:
-        serves = "run-daemon" in command and (self.folder / "host.json").exists()
-        return self.environment | ({"DURABLE_HTTP__LISTEN": self.port} if serves else {})
+        serves = "durable dev" in command or ("run-daemon" in command and (self.folder / "host.json").exists())
+        return self.environment | ({"DURABLE_HTTP__LISTEN": self.ports[PORT]} if serves else {})
 
     # Background
 
     def _start(self, step: Step) -> None:
-        assert self.daemon is None, "one command runs in the background already"
-        command = self._with_port(step.command.removesuffix(" &"))
-        with self._log.open("wb") as file:
-            self.daemon = subprocess.Popen(
+        number = max(self.jobs, default=0) + 1
+        command = self._with_ports(step.command.removesuffix(" &"))
+        log = self.folder.parent / f"{self.folder.name}.{number}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"],
                 cwd=self.folder, env=self._env(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
             )  # fmt: skip
+        self.jobs[number] = job = Job(process, log, _runs_daemon(command))
         limit = monotonic() + _TIMEOUT
         shown = _pattern([*step.output, "…"])
-        while not (self._is_ready() and shown.fullmatch(_normal(self._as_shown(self._log.read_text())))):
-            waits = self.daemon.poll() is None and monotonic() < limit
-            assert waits, f"{step.command}:\n{self._log.read_text()}"
+        while not (self._is_ready(job) and shown.fullmatch(_normal(self._as_shown(log.read_text())))):
+            assert process.poll() is None, f"{step.command}:\n{log.read_text()}"
+            assert monotonic() < limit, f"{step.command}:\n{log.read_text()}"
             sleep(0.02)
 
-    def _is_ready(self) -> bool:
-        """Whether the daemon has published its functions."""
-        assert self.daemon is not None
+    def _is_ready(self, job: Job) -> bool:
+        """Whether a daemon has published its functions."""
         found = [path.read_text() for path in self.folder.glob(".state/**/engine.json")]
-        return any(f'"pid":{self.daemon.pid},' in text for text in found)
+        return not job.is_daemon or any(f'"pid":{job.process.pid},' in text for text in found)
 
-    def _stop(self) -> None:
-        assert self.daemon is not None
-        self.daemon.send_signal(signal.SIGTERM)
-        code = self.daemon.wait(_TIMEOUT)
-        assert code == 0, f"the daemon ends with {code}:\n{self._log.read_text()}"
-        self.daemon = None
+    def _stop(self, number: int) -> None:
+        process, log, is_daemon = self.jobs.pop(number)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(_TIMEOUT)
+        assert not is_daemon or code == 0, f"the daemon ends with {code}:\n{log.read_text()}"
+
+    def _kill(self, number: int) -> None:
+        process = self.jobs.pop(number).process
+        process.kill()
+        process.wait()
+
+
+def _runs_daemon(command: str) -> bool:
+    return "durable dev" in command or ("run-daemon" in command and "--engine" not in command)
 
 
 def _compare(step: Step, printed: str, errors: str) -> None:

@@ -17,8 +17,14 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
+from durablecli.engine.remote_queues import WorkerLimits
+from durablecli.protocol.generated import pb
+from durablecli.protocol.turn_answers import read_turn_answer
+from durablecli.protocol.work_items import make_work_item
+from durablecli.replay.remote_work import RemoteTurn
 from durablecli.store.inbox.inbox import Inbox
 from tests.docs.pages import ROOT
+from tests.support.remote_workers import ServingEnvironment
 
 PACKAGE = ROOT / "durablecli"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -110,6 +116,25 @@ class Scenario:
         assert self.client.get_status("x").output == 2
         return found[found.index("engine/committer.py:Committer._publish") :]
 
+    def record_remote_turn(self) -> list[str]:
+        with ServingEnvironment() as hub:
+            connection = hub.remote_pool.connect(None, WorkerLimits(), lambda: None)
+            with recorded_calls() as found:
+                hub.client.start_new("elsewhere", "x")
+                hub.run()
+                assert connection.take() is None
+                hub.engine.step()
+                turn = connection.take()
+                assert isinstance(turn, RemoteTurn)
+                request = make_work_item(turn).orchestratorRequest
+                response = pb.OrchestratorResponse(instanceId=request.instanceId)
+                end = response.actions.add(id=1).completeOrchestration
+                end.orchestrationStatus = pb.ORCHESTRATION_STATUS_COMPLETED
+                hub.remote_pool.answer(read_turn_answer(response, turn.key), lambda reason: None)
+                hub.engine.step()
+            assert hub.client.get_status("x").status_name == "Completed"
+        return found
+
     def record_signal(self) -> list[str]:
         with recorded_calls() as found:
             self.client.signal_entity(df.EntityId("Counter", "c"), "add", 5)
@@ -148,6 +173,7 @@ WALKS: dict[str, Callable[[Scenario], list[str]]] = {
     "An event to the resumed generator": Scenario.record_event,
     "A result to its orchestrator": Scenario.record_result,
     "A signal to its entity": Scenario.record_signal,
+    "A turn to a worker, and back": Scenario.record_remote_turn,
 }
 
 
@@ -204,6 +230,6 @@ def test_the_table_of_packages_has_the_layers_of_the_import_contract() -> None:
 def test_the_words_are_explained_in_two_lines() -> None:
     words = re.findall(r"^- \*\*(\w+)\*\*: (.*\n(?:  .*\n)*)", section("The words"), re.MULTILINE)
     assert [word for word, _ in words] == [
-        "execution", "record", "arrival", "decision", "turn", "commit", "message", "held",
+        "execution", "record", "arrival", "decision", "turn", "commit", "message", "held", "remote",
     ]  # fmt: skip
     assert [word for word, text in words if text.count("\n") > 2] == []

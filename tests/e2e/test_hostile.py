@@ -334,6 +334,7 @@ def test_a_full_terminal_a_stopped_process_and_a_copy(
         ).returncode
     assert code == 74
     shutil.copytree(hub.root, hub.folder / "copy")
+    wait_until(lambda: len(bank.requested) > 3, description="transfers are requested")
     bank.close()
     with subprocess.Popen(
         [sys.executable, "-c", HOLD_LOCK_SCRIPT, str(hub.root / "inbox" / "lock")], stdout=-1

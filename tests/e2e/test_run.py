@@ -82,6 +82,15 @@ def test_a_run_lets_dispatched_activities_finish(hub: CliHarness) -> None:
     hub.assert_sound()
 
 
+def test_a_signal_to_a_run_that_waits_for_a_daemon_leaves_the_instance_to_it(hub: CliHarness) -> None:
+    hub.start_daemon("scope")
+    run = hub.start("run", "rest_twice", "--id", "r", "--input", "3", app="scope")
+    wait_until(hub.read_runs, description="the activity begins")
+    run.send_signal(SIGINT)
+    assert run.wait_for_exit() == 130
+    assert "stopped by SIGINT; the running engine continues r" in run.output
+
+
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
 def test_a_signal_drains_a_run_which_prints_how_to_continue(hub: CliHarness, number: int) -> None:
     run = hub.start("run", "rest_twice", "--id", "r", "--input", "0.5", app="scope")  # ends while the run drains

@@ -159,12 +159,17 @@ def test_messages_pass_any_number_of_batches(
     monkeypatch: pytest.MonkeyPatch, hub: testing.TestEnvironment, no_trickle: None
 ) -> None:
     monkeypatch.setattr(message_intake, "_MAX_QUEUED_MESSAGES", 2)
+    ids = []
     for _ in range(3):
-        hub.client.start_many(works, [None] * BATCH)
+        ids = hub.client.start_many(works, [None] * BATCH)
         step(hub)
     Inbox(hub.disk, "hub").post("start", [MessageItem("w", "waits")])
-    step(hub)
+    for _ in range(20):  # on a slow machine a cycle has no time left for a new instance
+        step(hub)
+        if hub.client.get_status("w").status_name == "Running":
+            break
     assert hub.client.get_status("w").status_name == "Running"
+    assert any(not hub.client.get_status(id).taken for id in ids)
 
 
 def test_an_event_starts_an_instance_of_a_waiting_batch(hub: testing.TestEnvironment, no_trickle: None) -> None:

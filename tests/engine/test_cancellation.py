@@ -24,6 +24,7 @@ from durablecli.client import ActivityWait, Client
 from durablecli.config import ConcurrencyConfig
 from durablecli.daemon.embedded_engine import embedded
 from durablecli.engine.info_writer import EngineInfoWriter
+from durablecli.engine.progress_reports import ProgressReports
 from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.decided_tasks import ActivityTask
 from durablecli.engine.workers.dispatcher import Dispatcher
@@ -311,7 +312,7 @@ def test_engine_info_lists_running_and_queued_activities(tmp_path: Path) -> None
     dispatcher.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
     wait_until(lambda: calls)
     EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(slow)).update(
-        dispatcher, datetime(2026, 1, 1, tzinfo=UTC)
+        dispatcher, datetime(2026, 1, 1, tzinfo=UTC), ProgressReports()
     )
     said = json.loads((tmp_path / "engine.json").read_text())
     assert [(each["name"], each["executor"]) for each in said["running"]] == [("deaf", "thread")]

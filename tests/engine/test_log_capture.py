@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import threading
@@ -14,7 +15,12 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
+from durablecli.engine.commit_builder import LogLine
 from durablecli.engine.engine_options import EngineOptions
+from durablecli.engine.instance_notes import InstanceNote
+from durablecli.engine.log_capture import LogCapture
+from durablecli.model import events as ev
+from durablecli.replay.turn_log import PrintedText
 from durablecli.testing import TestEnvironment
 
 Context = df.DurableOrchestrationContext
@@ -195,6 +201,63 @@ def test_a_handler_that_raises_does_not_stop_the_engine(capsys: pytest.CaptureFi
     finally:
         logging.getLogger("broken").removeHandler(handler)
     assert "no room" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("logger", ["durablecli.instance", "durablecli"])
+def test_a_handler_that_raises_for_a_line_of_the_engine_does_not_stop_it(
+    logger: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler, found = Broken(), logging.getLogger(logger)
+    found.addHandler(handler)
+    level = found.level
+    found.setLevel(logging.INFO)
+    try:
+        capture = LogCapture(report_instances=True)
+        note = InstanceNote("a", "flow", False, testing.START, testing.START, 1, ev.ExecutionStarted("a", "1", "flow"))
+        line = LogLine("instance", logging.INFO, "%s is blocked", ("a",), {})
+        capture.emit([note, line, PrintedText("stdout", "on")])
+    finally:
+        found.removeHandler(handler)
+        found.setLevel(level)
+    captured = capsys.readouterr()
+    assert captured.err.count("no room") >= 2
+    assert captured.out == "on"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("closed")])
+def test_a_stream_that_takes_nothing_does_not_stop_the_engine(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @df.orchestrator
+    def flow(context: Context) -> Any:
+        print("lost")
+        yield context.call_activity(logs, "one")
+        print("lost too")
+        return "done"
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise error
+
+        def flush(self) -> None:
+            raise error
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with testing.hub(flow, logs) as hub:
+        assert hub.finish(hub.client.start_new(flow, "t")).output == "done"
+        assert [entry.text for entry in hub.client.get_logs("t") if entry.stream] == ["lost", "lost too"]
+
+
+def test_only_text_can_be_written_to_a_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    @df.orchestrator
+    def flow(context: Context) -> Any:
+        sys.stdout.write(b"bytes")  # type: ignore[arg-type]  # the stream itself would refuse it, but too late
+        yield context.call_activity(logs, "one")
+
+    with testing.hub(flow, logs) as hub:
+        failure = hub.finish(hub.client.start_new(flow)).failure
+    assert failure is not None
+    assert failure.text == "TypeError: write() argument must be str, not bytes"
 
 
 def test_level_filters_and_handlers_are_those_of_the_logger(caplog: pytest.LogCaptureFixture) -> None:

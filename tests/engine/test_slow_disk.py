@@ -24,6 +24,7 @@ from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.layout import INSTANCES_FOLDER
 from durablecli.store.memory_disk import Inode, MemoryDisk
+from durablecli.store.query import Query
 from tests.support.cyclic_garbage import without_collector
 from tests.support.engine_harness import limit_commit_records
 
@@ -111,6 +112,28 @@ def test_what_waits_for_slow_files_is_bounded_and_nothing_is_lost(monkeypatch: p
         assert hub.client.check().findings == []
 
 
+def test_the_instances_whose_short_histories_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "MAX_UNPUBLISHED_HISTORIES", 20)
+    monkeypatch.setattr(publisher, "_MAX_CHANGED_ROWS", 20)
+    monkeypatch.setattr(publisher, "_FLUSH_BUDGET", -1.0)
+    limit_commit_records(monkeypatch, 32)
+    with without_collector(), make_hub(live_instances=10) as hub:
+        most = 0
+        add_commit = hub.engine.publisher.add_commit
+
+        def watch(builder: CommitBuilder) -> None:
+            nonlocal most
+            add_commit(builder)
+            most = max(most, sum(type(each) is RuntimeState for each in gc.get_objects()))
+
+        monkeypatch.setattr(hub.engine.publisher, "add_commit", watch)
+        post_starts(hub, "wait")
+        hub.run()
+        assert most < 20 + 10 + 2 * 32
+        assert not any("waits for the disk" in line for line in hub.output_lines)
+        assert hub.client.count(Query()) == COUNT
+
+
 def test_a_short_lived_instance_costs_one_history_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 1e9)
     disk = SlowDisk()
@@ -125,8 +148,10 @@ def test_what_waits_is_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     with make_hub() as hub:
         post_starts(hub, "wait", 20)
         reader, waiting = HubReader("hub", hub.disk), hub.engine.publisher
-        while not hub.client.get_status("b-19").taken:
-            hub.engine.step()
+        with monkeypatch.context() as patch:
+            patch.setattr(publisher, "_IDLE_FLUSH_BUDGET", -1.0)
+            while not hub.client.get_status("b-19").taken:
+                hub.engine.step()
         found = [reader.read_history(f"b-{index}") for index in range(20)]
         assert waiting.unpublished_bytes == sum(len(line) + 1 for each in found if each for line in each.lines) > 20_000
         hub.client.raise_event("b-3", "go", 1)

@@ -13,6 +13,7 @@ import pytest
 
 from durablecli.engine.watchdog import find_author_line
 from durablecli.model import events as ev
+from durablecli.replay.function_marks import UNKNOWN_TRAITS
 from durablecli.replay.replay import create_executor
 from tests.support.executor_harness import ExecutorHarness
 
@@ -114,5 +115,5 @@ def test_nothing_is_named_that_is_not_there() -> None:
 def test_the_executor_exposes_the_function_it_runs() -> None:
     def flow(context: Any) -> None: ...
 
-    executor = create_executor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)
+    executor = create_executor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: UNKNOWN_TRAITS)
     assert executor.function is flow

@@ -59,7 +59,7 @@ def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -
     function = registry.find_orchestrator(runtime_state.started.name)
     assert function is not None
     if runtime_state.has_started:
-        executor, decisions = replay(function.call, runtime_state, registry.get_return_type)
+        executor, decisions = replay(function.call, runtime_state, registry.find_traits)
         executor.close()
         assert decisions == []
 

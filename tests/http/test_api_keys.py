@@ -10,7 +10,7 @@ import pytest
 
 from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
-from durablecli.http.api_keys import ApiKeys, load_keys
+from durablecli.serving.api_keys import ApiKeys, load_keys
 from durablecli.store.http_keys import load_or_create_keys
 from durablecli.store.layout import KEYS_FILE
 from tests.http.conftest import BASE, run_server

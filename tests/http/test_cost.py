@@ -21,9 +21,14 @@ from tests.support.call_counter import count_calls
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[Client]:
+def registry() -> Registry:
     registry = Registry()
     registry.add_module(sys.modules[conftest.__name__])
+    return registry
+
+
+@pytest.fixture
+def client(tmp_path: Path, registry: Registry) -> Iterator[Client]:
     with embedded(registry, tmp_path / ".state") as client:
         yield client
 
@@ -55,5 +60,5 @@ def test_a_read_of_a_status_takes_few_calls(client: Client) -> None:
     assert count_calls_of_request(make_app(client), "GET", f"{BASE}/instances/{instance}", 200) < 350
 
 
-def test_a_start_takes_few_calls(client: Client) -> None:
-    assert count_calls_of_request(make_app(client), "POST", f"{BASE}/orchestrators/echo", 202) < 450
+def test_a_start_takes_few_calls(client: Client, registry: Registry) -> None:
+    assert count_calls_of_request(make_app(client, registry=registry), "POST", f"{BASE}/orchestrators/echo", 202) < 450

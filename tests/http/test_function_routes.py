@@ -20,10 +20,10 @@ from durablecli import testing
 from durablecli.azure import functions as func
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.client_binding import ClientBinding
-from durablecli.http.api_keys import ApiKeys
 from durablecli.http.function_routes import build_routes, list_routes
 from durablecli.http.responses import ApiError, error_response
 from durablecli.management_links import BASE_PATH, ManagementEndpoint
+from durablecli.serving.api_keys import ApiKeys
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

@@ -79,6 +79,11 @@ TABLE = [
     ApiCase("POST", "orchestrators/echo/a%2Fb", 400, "arguments"),
     ApiCase("POST", f"orchestrators/echo/{'x' * 257}", 400, "arguments"),
     ApiCase("POST", "orchestrators/echo/%FF", 400, "UTF-8"),
+    ApiCase("POST", "orchestrators/echo?tag=a=1&tag=b%3D2", 202),
+    ApiCase("POST", "orchestrators/echo?tag=a", 400, WRONG.format("tag")),
+    ApiCase("POST", "orchestrators/echo?tag=a=1&tag=a=2", 400, WRONG.format("tag")),
+    ApiCase("POST", f"orchestrators/echo?tag={'x' * 129}=", 400, WRONG.format("tag")),
+    ApiCase("GET", "instances?tag=a", 400, WRONG.format("tag")),
     # status
     ApiCase("GET", "instances/{running}", 202),
     ApiCase("GET", "instances/{done}", 200),
@@ -374,7 +379,7 @@ def test_the_start_route_of_the_documentation_works(served: RunningServer) -> No
     assert answer.status_code == 202
     assert served.wait_for_status(answer.json()["id"], "Completed")["output"] == 5
     assert served.http.get("/api/orchestrators/echo").status_code == 404
-    assert served.http.get("/").status_code == 404
+    assert served.http.get("/nothing").status_code == 404
 
 
 def test_a_status_reads_no_journal_while_others_are_started(
@@ -509,3 +514,14 @@ def read_pages(served: RunningServer, path: str) -> list[list[Any]]:
         if CONTINUATION_HEADER not in answer.headers:
             return pages
         headers = {CONTINUATION_HEADER: answer.headers[CONTINUATION_HEADER]}
+
+
+def test_an_instance_is_started_with_tags_and_listed_by_them(served: RunningServer) -> None:
+    for path in ("orchestrators/waiter", "orchestrators/waiter/tagged"):
+        assert served.http.post(f"{BASE}/{path}?tag=customer=4%202&tag=env=a%3Db").status_code == 202
+    served.start_instance("waiter")
+    found = served.http.get(f"{BASE}/instances?tag=customer=4%202").json()
+    assert len(found) == 2
+    assert {tuple(each["tags"].items()) for each in found} == {(("customer", "4 2"), ("env", "a=b"))}
+    assert served.http.get(f"{BASE}/instances?tag=customer=4%202&tag=env=a").json() == []
+    assert served.http.get(f"{BASE}/instances/tagged").json()["tags"] == {"customer": "4 2", "env": "a=b"}

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from durablecli.config import ByteSize, HttpConfig
-from durablecli.http.addresses import AllowedHosts
-from durablecli.http.api_keys import ApiKeys
 from durablecli.http.server import _LoopErrorHandler
+from durablecli.serving.addresses import AllowedHosts
+from durablecli.serving.api_keys import ApiKeys
 from tests.http.conftest import BASE, RunningServer, run_server
 from tests.support.waiting import wait_until
 

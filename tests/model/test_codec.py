@@ -27,6 +27,7 @@ FAILURE = Failure("builtins.ConnectionError", "refused", ("builtins.OSError",), 
 
 EVENTS: list[ev.AnyEvent] = [
     ev.ExecutionStarted("tour-7", "2a", "hello_tour"),
+    ev.ExecutionStarted("fork", "2b", "hello_tour", forked_from=ORIGIN),
     ev.ExecutionStarted("é/#", "2a", "t", Raw(b'{"a":[1]}'), "1.2", ORIGIN, AT, Raw(b'"x"'), "m-9c01", held=True),
     ev.TaskCompleted(2, Raw(b'"Hello"')),
     ev.TaskCompleted(2, held=True),
@@ -44,6 +45,8 @@ EVENTS: list[ev.AnyEvent] = [
     ev.ExecutionBlocked("no such function"),
     ev.ExecutionUnblocked(),
     ev.TaskScheduled("hello", Raw(b'"Tokyo"'), attempt=2, retry_of=2),
+    ev.TaskScheduled("hello", timeout=5.5, heartbeat_timeout=1.5, priority=-2),
+    ev.TaskCanceled(2),
     ev.TimerCreated(AT, retry_of=2),
     ev.TimerCanceled(10),
     ev.EventAwaited("Guide"),

@@ -203,6 +203,19 @@ def test_the_end_of_a_long_traceback_is_kept() -> None:
     assert failure.message.endswith("é…")
 
 
+@pytest.mark.parametrize("is_cause", [False, True])
+def test_a_long_message_leaves_the_frames_in_the_traceback(is_cause: bool) -> None:
+    failure = from_exception(raise_and_catch(ValueError("x" * 2 * MAX_TEXT_BYTES + "\nthe end")))
+    if is_cause:
+        error = to_exception(failure, "failed", {})
+        found = from_exception(raise_and_catch(error)).cause
+        assert found is not None
+        failure = found
+    assert len(failure.traceback.encode()) <= MAX_TEXT_BYTES
+    assert "in raise_and_catch\n    raise error\nValueError: xxx" in failure.traceback
+    assert failure.traceback.endswith("…the end\n") or "x\nthe end\n" in failure.traceback
+
+
 def cause_messages(failure: Failure | None) -> list[str]:
     texts = []
     while failure is not None:

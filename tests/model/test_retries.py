@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from durablecli.errors import RetryAfter
 from durablecli.model.failures import Failure
 from durablecli.model.retries import MAX_DELAY, RetryOptions, RetryPolicy, retry_delay
 
@@ -119,8 +120,10 @@ def test_options_keep_the_attributes_of_v1() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"first_retry_interval": 5}, "first_retry_interval must be a timedelta"),
-        ({"first_retry_interval": -SECOND}, "first_retry_interval must be a timedelta of at least 0"),
+        ({"first_retry_interval": [5]}, "first_retry_interval must be a timedelta, a number of seconds or a text"),
+        ({"first_retry_interval": "soon"}, "first_retry_interval: invalid duration 'soon'"),
+        ({"first_retry_interval": float("nan")}, "first_retry_interval must be a timedelta, a number"),
+        ({"first_retry_interval": -SECOND}, "first_retry_interval must be at least 0"),
         ({"max_number_of_attempts": 0}, "max_number_of_attempts"),
         ({"max_number_of_attempts": 2.0}, "max_number_of_attempts"),
         ({"max_number_of_attempts": True}, "max_number_of_attempts"),
@@ -128,8 +131,17 @@ def test_options_keep_the_attributes_of_v1() -> None:
         ({"backoff_coefficient": float("nan")}, "backoff_coefficient"),
         ({"backoff_coefficient": float("inf")}, "backoff_coefficient"),
         ({"backoff_coefficient": "2"}, "backoff_coefficient"),
-        ({"max_retry_interval": timedelta(0)}, "max_retry_interval must be a timedelta greater than 0"),
-        ({"max_retry_interval": 5000}, "max_retry_interval"),
+        ({"max_retry_interval": timedelta(0)}, "max_retry_interval must be greater than 0"),
+        ({"max_interval": True}, "max_interval must be a timedelta"),
+        ({"coefficient": 0}, "^coefficient must be a number of at least 1"),
+        ({"timeout": 0}, "^timeout must be greater than 0"),
+        ({"jitter": -0.1}, "jitter must be a number from 0 to 1"),
+        ({"jitter": 1.1}, "jitter"),
+        ({"jitter": float("nan")}, "jitter"),
+        ({"jitter": "0.5"}, "jitter"),
+        ({"jitter": True}, "jitter"),
+        ({"retry_on": []}, "retry_on is empty"),
+        ({"retry_on": (int,)}, "retry_on must hold exception types or their names"),
         ({"retry_timeout": timedelta(0)}, "retry_timeout"),
         ({"non_retryable": (5,)}, "non_retryable"),
         ({"non_retryable": 5}, "non_retryable"),
@@ -158,3 +170,79 @@ def test_policies_compare_by_value() -> None:
 def test_options_are_written_as_the_original_writes_them() -> None:
     written = RetryOptions(500, 3).to_json()
     assert written == {"firstRetryIntervalInMilliseconds": 500, "maxNumberOfAttempts": 3}
+
+
+def test_short_names_durations_and_numbers_say_the_same_as_the_long_ones() -> None:
+    long = RetryPolicy(
+        first_retry_interval=SECOND,
+        max_number_of_attempts=3,
+        backoff_coefficient=2,
+        max_retry_interval=timedelta(minutes=1),
+        retry_timeout=timedelta(hours=1),
+    )
+    assert long == RetryPolicy(first=1, max_attempts=3, coefficient=2, max_interval="1m", timeout="1h")
+    assert long == RetryPolicy("1s", 3, 2.0, 60, 3600.0)
+    assert long == RetryPolicy(1, max_attempts=3, coefficient=2.0, max_interval=60, timeout="60m")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"first_retry_interval": 1, "first": 1, "max_attempts": 3}, "first and first_retry_interval are the same"),
+        ({"first": 1, "max_attempts": 3, "timeout": 5, "retry_timeout": 5}, "timeout and retry_timeout are the same"),
+        ({"first": 1}, "needs first, .* and max_attempts"),
+        ({"max_attempts": 3}, "needs first"),
+    ],
+)
+def test_an_option_is_given_once(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        RetryPolicy(**given)
+
+
+def test_jitter_shortens_each_delay_by_another_part_that_depends_on_the_seed_alone() -> None:
+    policy = RetryPolicy(first=8, max_attempts=3, max_interval=4, jitter=0.25)
+    delays = [retry_delay(policy, 1, FIRST_AT, FIRST_AT, REFUSED, f"order-{i}/2a/4") for i in range(400)]
+    seconds = sorted(delay.total_seconds() for delay in delays if delay is not None)
+    assert len(set(seconds)) == 400
+    assert 3 <= seconds[0] < 3.05
+    assert 3.95 < seconds[-1] <= 4
+    assert delays == [retry_delay(policy, 1, FIRST_AT, FIRST_AT, REFUSED, f"order-{i}/2a/4") for i in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "retries"),
+    [
+        ((ConnectionError,), True),
+        ((OSError,), True),
+        ("OSError", True),
+        (("builtins.OSError", KeyError), True),
+        ((KeyError,), False),
+        (("other.OSError",), False),
+    ],
+)
+def test_only_failures_of_the_types_in_retry_on_are_retried(kinds: Any, retries: bool) -> None:
+    policy = RetryPolicy(SECOND, 3, retry_on=kinds)
+    assert (retry_delay(policy, 1, FIRST_AT, FIRST_AT, REFUSED) is not None) == retries
+    but_never = RetryPolicy(SECOND, 3, retry_on=kinds, non_retryable=["ConnectionError"])
+    assert retry_delay(but_never, 1, FIRST_AT, FIRST_AT, REFUSED) is None
+
+
+def test_an_activity_asks_for_the_delay_and_the_limits_of_the_policy_hold() -> None:
+    def ask(seconds: float, **options: Any) -> timedelta | None:
+        failure = Failure("durablecli.errors.RetryAfter", "later", retry_after=seconds)
+        policy = RetryPolicy(**{"first": 1, "max_attempts": 3, "max_interval": 2, "jitter": 1, **options})
+        return retry_delay(policy, 1, FIRST_AT, FIRST_AT + 60 * SECOND, failure)
+
+    assert ask(7.5) == timedelta(seconds=7.5)
+    assert ask(0) == timedelta(0)
+    assert ask(1e300) == MAX_DELAY
+    assert ask(7, retry_on=[KeyError]) == 7 * SECOND
+    assert ask(7, max_attempts=1) is None
+    assert ask(7, timeout=60) is None
+    assert ask(7, non_retryable=["RetryAfter"]) is None
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "5", None])
+def test_retry_after_takes_a_delay(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="RetryAfter takes a number of seconds of at least 0"):
+        RetryAfter(seconds)

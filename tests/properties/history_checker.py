@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from durablecli.model import events as ev
 from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.function_marks import UNKNOWN_TRAITS
 from durablecli.replay.replay import create_executor, replay
 from durablecli.replay.runtime_state import answered_decision, fold_history
 
@@ -60,6 +61,11 @@ def check_outcomes(records: Sequence[ev.Record]) -> None:
             if isinstance(event, ev.TimerFired):
                 assert isinstance(asked, ev.TimerCreated)
                 assert record.at >= asked.fire_at or event.held, "a timer came early"
+        elif isinstance(event, ev.TaskCanceled):
+            assert isinstance(open_[event.task].event, OPEN_DECISIONS)
+            before = answered.get(event.task)
+            assert before is None or getattr(before.event, "held", False), "cancelled after its outcome"
+            answered[event.task] = record
         elif isinstance(event, ev.ExecutionCompleted):
             assert not ended, "a second end"
             ended = True
@@ -77,13 +83,13 @@ def replay_history(
     if runtime_state.status == "Terminated":
         assert runtime_state.turns is not None
         if not runtime_state.turns:
-            return create_executor(function, runtime_state.started, lambda name: Any), []
+            return create_executor(function, runtime_state.started, lambda name: UNKNOWN_TRAITS), []
         runtime_state.turns[-1].decisions = [
             record
             for record in runtime_state.turns[-1].decisions
             if not isinstance(record.event, ev.ExecutionCompleted)
         ]
-    return replay(function, runtime_state, lambda name: Any)
+    return replay(function, runtime_state, lambda name: UNKNOWN_TRAITS)
 
 
 class ReplayComparison:
@@ -128,7 +134,7 @@ class ReplayComparison:
         assert not self.expected, "a turn wasn't written down whole"
         if self.executor is None:
             assert isinstance(arrival.event, ev.ExecutionStarted)
-            self.executor = create_executor(self.function, arrival.event, lambda name: Any)
+            self.executor = create_executor(self.function, arrival.event, lambda name: UNKNOWN_TRAITS)
         self._expect(self.executor.apply(arrival, mark.at, mark.n + 1))
 
     def _expect(self, decided: list[ev.Record]) -> None:
@@ -152,6 +158,6 @@ class ReplayComparison:
 
     def _rebuild(self, records: Sequence[ev.Record]) -> None:
         runtime_state = fold_history(records)
-        self.executor, decisions = replay(self.function, runtime_state, lambda name: Any)
+        self.executor, decisions = replay(self.function, runtime_state, lambda name: UNKNOWN_TRAITS)
         self._expect(decisions)
         self.held = deque(runtime_state.held)

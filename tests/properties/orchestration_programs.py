@@ -27,6 +27,10 @@ CONSTRUCTS = (
     "fan",
     "timer",
     "cancel",
+    "stop",
+    "stop_child",
+    "fail_fast",
+    "late",
     "wait",
     "race",
     "any",
@@ -35,6 +39,7 @@ CONSTRUCTS = (
     "shared",
     "fire",
     "retry",
+    "retry_by_error",
     "child",
     "beside",
     "named_child",
@@ -60,7 +65,11 @@ class ProgramEnvironment:
             self.activity_runs[context.idempotency_key, context.task_id] += 1
             if order.get("sick") and not self.repaired:
                 raise ValueError(f"{order['key']} is sick")
+            if context.attempt <= order.get("late", 0):
+                raise df.ActivityTimedOut("ran longer than 1 s")
             if context.attempt <= order.get("fails", 0):
+                if "after" in order:
+                    raise df.RetryAfter(order["after"])
                 raise ConnectionError(f"{order['key']}, attempt {context.attempt}")
             return order["key"]
 
@@ -126,6 +135,51 @@ def _cancel(context: Any, seconds: int) -> Flow:
         return "late"
     timer.cancel()
     return "cancelled"
+
+
+def _stop(context: Any, seconds: int, fails: int) -> Flow:
+    """Cancel calls after some time, if they still run: one that is retried, and one at once."""
+    policy = df.RetryPolicy(timedelta(seconds=2), 3)
+    tasks = [context.call_activity_with_retry("work", policy, {"key": "s", "fails": fails})]
+    tasks.append(context.call_activity("work", {"key": "at once"}))
+    tasks[1].cancel()
+    yield context.task_any([tasks[0], context.create_timer(timedelta(seconds=seconds))])
+    if not tasks[0].is_completed:
+        tasks[0].cancel()
+    log = []
+    for task in tasks:
+        try:
+            log.append((yield task))
+        except df.TaskCanceledError as error:
+            log.append(str(error))
+    return log
+
+
+def _stop_child(context: Any, body: Body, seconds: int) -> Flow:
+    """Cancel a child after some time, or at once; another of the same id may follow."""
+    task = context.call_sub_orchestrator("play", {"body": body, "round": 1}, f"{context.instance_id}-own")
+    if seconds > 1:
+        yield context.task_any([task, context.create_timer(timedelta(seconds=seconds))])
+    if task.is_completed:
+        return "completed"
+    task.cancel()
+    return task.is_cancelled
+
+
+def _fail_fast(context: Any, size: int, name: str, sick: int | None) -> Flow:
+    tasks = [context.call_activity("work", {"key": f"q{i}", "sick": i == sick}) for i in range(size)]
+    other = context.task_any([context.create_timer(timedelta(seconds=9)), context.wait_for_external_event(name)])
+    child = context.call_sub_orchestrator("play", {"body": [["call", "x"], ["timer", 3]], "round": 1})
+    pair = context.task_all([other, child], fail_fast=True)
+    return (yield context.task_all([*tasks, pair], fail_fast=True))[:size]
+
+
+def _late(context: Any, times: int, attempts: int) -> Flow:
+    policy = df.RetryPolicy(timedelta(seconds=1), attempts)
+    try:
+        return (yield context.call_activity_with_retry("work", policy, {"key": "late", "late": times}))
+    except df.ActivityTimedOut as error:
+        return str(error)
 
 
 def _wait(context: Any, name: str) -> Flow:
@@ -198,6 +252,13 @@ def _retry(context: Any, fails: int, attempts: int) -> Flow:
     return (yield context.call_activity_with_retry("work", policy, {"key": "r", "fails": fails}))
 
 
+def _retry_by_error(context: Any, fails: int, kind: str, after: float | None) -> Flow:
+    """A call whose retries depend on the failure, and whose delays have jitter, unless the activity sets them."""
+    policy = df.RetryPolicy(first=4, max_attempts=3, coefficient=2.0, jitter=0.75, retry_on=[kind])
+    order = {"key": "e", "fails": fails} | ({} if after is None else {"after": after})
+    return (yield context.call_activity("work", order, retry=policy))
+
+
 def _child(context: Any, body: Body, attempts: int) -> Flow:
     given = {"body": body, "round": 1}
     if attempts == 1:
@@ -239,6 +300,10 @@ _STATEMENTS: dict[str, Callable[..., Flow]] = {
     "fan": _fan,
     "timer": _timer,
     "cancel": _cancel,
+    "stop": _stop,
+    "stop_child": _stop_child,
+    "fail_fast": _fail_fast,
+    "late": _late,
     "wait": _wait,
     "race": _race,
     "any": _any,
@@ -247,6 +312,7 @@ _STATEMENTS: dict[str, Callable[..., Flow]] = {
     "shared": _shared,
     "fire": _fire,
     "retry": _retry,
+    "retry_by_error": _retry_by_error,
     "child": _child,
     "beside": _beside,
     "named_child": _named_child,
@@ -264,6 +330,9 @@ _leaf = st.one_of(
     st.tuples(st.just("fan"), st.integers(0, 5), st.sampled_from([None, 0, 2])),
     st.tuples(st.just("timer"), _small_ints),
     st.tuples(st.just("cancel"), _small_ints),
+    st.tuples(st.just("stop"), _small_ints, st.integers(0, 2)),
+    st.tuples(st.just("fail_fast"), _small_ints, _event_names, st.sampled_from([None, 0, 1])),
+    st.tuples(st.just("late"), st.integers(0, 3), st.integers(1, 3)),
     st.tuples(st.just("wait"), _event_names),
     st.tuples(st.just("race"), _event_names, _small_ints),
     st.tuples(st.just("any"), st.integers(3, 5)),
@@ -272,6 +341,12 @@ _leaf = st.one_of(
     st.tuples(st.just("shared"), st.tuples(_event_names, _event_names), _small_ints),
     st.tuples(st.just("fire"), _event_names),
     st.tuples(st.just("retry"), st.integers(0, 2), st.integers(1, 3)),
+    st.tuples(
+        st.just("retry_by_error"),
+        st.integers(1, 2),
+        st.sampled_from(["ConnectionError", "KeyError"]),
+        st.sampled_from([None, 0.5, 3]),
+    ),
     st.tuples(st.just("send"), st.sampled_from([*ROOT_IDS, *CHILD_IDS, "a-own"]), _event_names),
     st.tuples(st.just("status"), st.integers(0, 9)),
     st.tuples(st.just("again"), st.integers(2, 3)),
@@ -283,6 +358,7 @@ def _compound(body: st.SearchStrategy[Body]) -> st.SearchStrategy[Any]:
         st.tuples(st.just("child"), body, st.integers(1, 2)),
         st.tuples(st.just("beside"), body, st.booleans()),
         st.tuples(st.just("named_child"), st.sampled_from(CHILD_IDS), body),
+        st.tuples(st.just("stop_child"), body, _small_ints),
         st.tuples(st.just("swallow"), body),
         st.tuples(st.just("reraise"), body),
     )

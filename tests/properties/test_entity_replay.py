@@ -17,7 +17,7 @@ from durablecli.replay import pending
 from durablecli.replay.replay import replay
 from durablecli.replay.rewind import plan_rewind
 from durablecli.replay.runtime_state import answered_decision, fold_history
-from tests.support.executor_harness import ExecutorHarness, any_return_type
+from tests.support.executor_harness import ExecutorHarness, no_traits
 
 Flow = Generator[Any, Any, Any]
 Body = list[Any]
@@ -138,7 +138,7 @@ def _rewind(harness: ExecutorHarness) -> str:
     runtime_state = fold_history([*harness.records, rewound])
     assert {n for n, _ in plan.calls} <= runtime_state.open_decisions.keys()
     assert all((answer in runtime_state.held) != (answered_decision(answer.event) in plan.void) for answer in late)
-    executor, _ = replay(harness.function, runtime_state, any_return_type)
+    executor, _ = replay(harness.function, runtime_state, no_traits)
     assert runtime_state.locks == {}
     executor.close()
     return "rewound"

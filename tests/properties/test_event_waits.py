@@ -21,7 +21,7 @@ from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import answered_decision, fold_history
 from durablecli.replay.tasks import EventTask, Task
-from tests.support.executor_harness import ExecutorHarness, any_return_type
+from tests.support.executor_harness import ExecutorHarness, no_traits
 
 Context = df.DurableOrchestrationContext
 Step = tuple[str, Any]
@@ -177,7 +177,7 @@ def test_a_wait_takes_events_exactly_while_it_is_needed_or_was_never_awaited() -
             seen["slept"] += bool(before - expected_takers(program))
             seen["taken"] += len(program.taken)
         runtime_state = fold_history(harness.records)
-        executor, decisions = replay(Program(steps), runtime_state, any_return_type)
+        executor, decisions = replay(Program(steps), runtime_state, no_traits)
         assert decisions == []
         assert executor.event_waits.active_waits() == harness.executor.event_waits.active_waits()
         seen["ended" if executor.ended else "waits"] += 1
@@ -205,7 +205,7 @@ class PartsProgram:
                 tasks[key] = self._make(context, kind)
             if tasks:
                 chosen = [tasks[key] for key in sorted(tasks)][which % len(tasks) :]
-                one = {"any": context.task_any, "all": context.task_all}.get(how, lambda each: each[0])(chosen)
+                one = chosen[0] if how == "one" else (context.task_any if how == "any" else context.task_all)(chosen)
                 with contextlib.suppress(ValueError):
                     yield one
 
@@ -293,7 +293,7 @@ def test_changed_code_is_refused_or_runs_to_its_end() -> None:
             return
         runtime_state = fold_history(harness.records)
         try:
-            executor, _ = replay(PartsProgram(move_task(parts, at, by)), runtime_state, any_return_type)
+            executor, _ = replay(PartsProgram(move_task(parts, at, by)), runtime_state, no_traits)
         except NonDeterminismError:
             seen["refused"] += 1
             return

@@ -19,7 +19,7 @@ from tests.properties.orchestration_programs import CONSTRUCTS, Body, ProgramEnv
 from tests.support.engine_harness import limit_commit_records
 
 EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
-MIN_SHARE = 0.05
+MIN_SHARE = 0.015
 VERBS = ("work", "event", "advance", "terminate", "suspend", "resume", "rewind", "purge", "back", "mend")
 
 property_settings = settings(

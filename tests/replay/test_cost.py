@@ -13,6 +13,7 @@ import durablecli as df
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
+from durablecli.replay.function_marks import UNKNOWN_TRAITS, CalleeTraits
 from durablecli.replay.replay import create_executor, replay
 from durablecli.replay.runtime_state import RuntimeState, fold_history
 from tests.support.call_counter import count_calls
@@ -49,14 +50,14 @@ def retries(context: Context) -> Any:
     )
 
 
-def any_type(name: str) -> Any:
-    return Any
+def no_traits(name: str) -> CalleeTraits:
+    return UNKNOWN_TRAITS
 
 
 def run_live(function: Callable[[Any], Any], size: int) -> list[ev.Record]:
     """Run a function over the results of all its activities; returns the history."""
     started = ev.ExecutionStarted("i", "e", "flow", encode(size))
-    state, executor = RuntimeState(), create_executor(function, started, any_type)
+    state, executor = RuntimeState(), create_executor(function, started, no_traits)
     arrivals: list[ev.Arrival] = [started]
     records: list[ev.Record] = []
     for event in arrivals:
@@ -73,7 +74,7 @@ def run_live(function: Callable[[Any], Any], size: int) -> list[ev.Record]:
 
 def rebuild(function: Callable[[Any], Any], lines: list[bytes]) -> None:
     """Read and fold a history, and replay it."""
-    executor, _ = replay(function, fold_history([codec.decode_record(line, SEED) for line in lines]), any_type)
+    executor, _ = replay(function, fold_history([codec.decode_record(line, SEED) for line in lines]), no_traits)
     assert executor.ended
     executor.close()
 

@@ -15,7 +15,7 @@ from durablecli.replay import decision_log
 from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
 from durablecli.replay.replay import create_executor, replay
 from durablecli.replay.runtime_state import fold_history
-from tests.support.executor_harness import START, ExecutorHarness, any_return_type
+from tests.support.executor_harness import START, ExecutorHarness, no_traits
 
 Context = df.DurableOrchestrationContext
 
@@ -90,7 +90,7 @@ def history() -> list[ev.Record]:
 @pytest.mark.parametrize(("now", "where", "then", "decides"), TABLE, ids=lambda each: getattr(each, "__name__", None))
 def test_the_first_difference_is_shown(now: Any, where: str, then: str, decides: str) -> None:
     with pytest.raises(NonDeterminismError) as caught:
-        replay(now, fold_history(history()), any_return_type)
+        replay(now, fold_history(history()), no_traits)
     text = str(caught.value)
     assert where in text
     assert f"history  {then}\n" in text
@@ -155,7 +155,7 @@ def test_another_entity_is_another_decision(now: Any, n: int, then: str, decides
     harness = ExecutorHarness(entities)
     harness.grant_lock(3)
     with pytest.raises(NonDeterminismError) as caught:
-        replay(now, fold_history(harness.records), any_return_type)
+        replay(now, fold_history(harness.records), no_traits)
     text = str(caught.value)
     assert f"at record {n}\nhistory  {then}\nnow      {decides} (" in text
 
@@ -168,12 +168,12 @@ def test_the_case_of_names_and_what_is_sent_to_an_entity_are_not_compared() -> N
 
     harness = ExecutorHarness(entities)
     harness.grant_lock(3)
-    replay(alike, fold_history(harness.records), any_return_type)[0].close()
+    replay(alike, fold_history(harness.records), no_traits)[0].close()
 
 
 def test_the_line_is_that_of_the_current_yield() -> None:
     with pytest.raises(NonDeterminismError) as caught:
-        replay(one_more, fold_history(history()), any_return_type)
+        replay(one_more, fold_history(history()), no_traits)
     code = one_more.__code__
     assert f"{code.co_filename}:{code.co_firstlineno + 2})" in str(caught.value)
 
@@ -183,20 +183,20 @@ def test_decisions_that_the_code_does_not_make_any_more_are_found() -> None:
         yield context.wait_for_external_event("Never")
 
     with pytest.raises(NonDeterminismError, match="EventAwaited"):
-        replay(fewer, fold_history(history()), any_return_type)
+        replay(fewer, fold_history(history()), no_traits)
 
     def stops(context: Context) -> Any:
         yield context.task_any([context.call_activity("F1"), context.wait_for_external_event("Never")])
 
     with pytest.raises(NonDeterminismError, match="at record 4"):
-        replay(stops, fold_history(history()), any_return_type)
+        replay(stops, fold_history(history()), no_traits)
 
 
 def test_a_decision_that_is_missing_at_the_end_is_found() -> None:
     harness = ExecutorHarness(one_more_behind)
     harness.complete_task(2)
     with pytest.raises(NonDeterminismError) as caught:
-        replay(before, fold_history(harness.records), any_return_type)
+        replay(before, fold_history(harness.records), no_traits)
     assert "history  TaskScheduled F2\nnow      nothing more" in str(caught.value)
 
 
@@ -210,7 +210,7 @@ def test_inputs_due_times_and_custom_statuses_are_not_compared() -> None:
         context.create_timer(timedelta(hours=2))
         yield context.call_activity("F1", 2)
 
-    executor, decisions = replay(new, fold_history(ExecutorHarness(old).records), any_return_type)
+    executor, decisions = replay(new, fold_history(ExecutorHarness(old).records), no_traits)
     assert decisions == []
     executor.close()
 
@@ -225,7 +225,7 @@ def test_no_except_swallows_a_non_determinism_error() -> None:
                 context.set_custom_status("once more")
 
     with pytest.raises(NonDeterminismError):
-        replay(stubborn, fold_history(history()), any_return_type)
+        replay(stubborn, fold_history(history()), no_traits)
     gc.collect()  # Python tells of a generator that refuses to end when it collects it
 
 
@@ -237,7 +237,7 @@ def test_an_except_that_decides_differently_does_not_hide_the_error() -> None:
             return "all is well"
 
     with pytest.raises(NonDeterminismError, match="F9"):
-        replay(sly, fold_history(history()), any_return_type)
+        replay(sly, fold_history(history()), no_traits)
 
 
 @pytest.mark.parametrize("what", ["call_activity", "set_custom_status"])
@@ -250,7 +250,7 @@ def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatc
         yield
 
     start = ev.ExecutionStarted("i", "1", "runaway")
-    executor = create_executor(runaway, start, any_return_type)
+    executor = create_executor(runaway, start, no_traits)
     with pytest.raises(TooManyDecisions, match="without a yield"):
         executor.apply(ev.Record(1, START, start), START, 2)
 
@@ -263,12 +263,12 @@ def test_an_incomplete_turn_is_completed() -> None:
 
     whole = ExecutorHarness(flow).records
     for cut in range(1, len(whole)):
-        executor, decisions = replay(flow, fold_history(whole[:cut]), any_return_type, incomplete=True)
+        executor, decisions = replay(flow, fold_history(whole[:cut]), no_traits, incomplete=True)
         assert [record.event for record in [*whole[:cut], *decisions]] == [record.event for record in whole]
         assert [record.n for record in decisions] == list(range(cut + 1, len(whole) + 1))
         executor.close()
     with pytest.raises(NonDeterminismError, match="nothing more"):
-        replay(flow, fold_history(whole[:3]), any_return_type)
+        replay(flow, fold_history(whole[:3]), no_traits)
 
 
 # ── changed code whose decisions come later than their outcomes in the history, or not at all ────────────────────────
@@ -320,9 +320,9 @@ def test_the_recorded_outcome_is_used_when_its_decision_comes_later(kind: str) -
     harness = ExecutorHarness(early, "wait")
     settle(harness)
     with pytest.raises(NonDeterminismError, match="at record 3"):
-        replay(late, fold_history(harness.records), any_return_type)
+        replay(late, fold_history(harness.records), no_traits)
     harness.complete_task(2)
-    executor, decisions = replay(late, fold_history(harness.records), any_return_type)
+    executor, decisions = replay(late, fold_history(harness.records), no_traits)
     assert decisions == []
     assert executor.pending_decisions == set(fold_history(harness.records).open_decisions)
     (last,) = harness.runtime_state.open_decisions
@@ -356,10 +356,10 @@ def test_a_decision_that_is_dropped_is_found_whether_its_outcome_has_come_or_not
             settle(harness)
         for changed in (after, at_the_end):
             with pytest.raises(NonDeterminismError, match="at record 3"):
-                replay(changed, fold_history(harness.records), any_return_type)
+                replay(changed, fold_history(harness.records), no_traits)
         harness.complete_task(2)
         with pytest.raises(NonDeterminismError, match="at record 3"):
-            replay(after, fold_history(harness.records), any_return_type)
+            replay(after, fold_history(harness.records), no_traits)
 
 
 def test_another_timer_that_is_cancelled_is_another_decision() -> None:
@@ -374,7 +374,7 @@ def test_another_timer_that_is_cancelled_is_another_decision() -> None:
         yield timers[0]
 
     with pytest.raises(NonDeterminismError) as caught:
-        replay(second, fold_history(ExecutorHarness(first).records), any_return_type)
+        replay(second, fold_history(ExecutorHarness(first).records), no_traits)
     assert "history  TimerCanceled of record 2\nnow      TimerCanceled of record 3 (" in str(caught.value)
 
 
@@ -386,10 +386,10 @@ def test_what_would_wait_for_an_outcome_that_cannot_come_is_refused() -> None:
     runtime_state = fold_history(records)
     del runtime_state.open_decisions[2]
     with pytest.raises(NonDeterminismError) as caught:
-        replay(flow, runtime_state, any_return_type)
+        replay(flow, runtime_state, no_traits)
     assert "history  TaskScheduled F\nnow      waits for its outcome, which can't come any more (" in str(caught.value)
 
 
 def test_the_text_says_what_to_do() -> None:
     with pytest.raises(NonDeterminismError, match="restore the code that this instance began with"):
-        replay(other_name, fold_history(history()), any_return_type)
+        replay(other_name, fold_history(history()), no_traits)

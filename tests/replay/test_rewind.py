@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,6 +40,14 @@ def test_a_call_whose_failure_is_forgotten_is_asked_again_and_no_other() -> None
     assert plan.calls == ((3, ev.EntityOperationCalled(A, "withdraw", plan.calls[0][1].input)),)
     assert (plan.activities, plan.children) == ((), ())
     assert list(rewind(harness).open_decisions) == [2, 3]
+
+
+def test_a_call_that_is_asked_again_waits_since_the_rewind() -> None:
+    harness = ExecutorHarness(calls_two)
+    began = harness.runtime_state.scheduled_at[2]
+    harness.fail_operation(3)
+    harness.now += timedelta(hours=1)
+    assert rewind(harness).scheduled_at == {2: began, 3: harness.now}
 
 
 def test_an_answer_that_came_behind_the_end_counts_once_it_is_rewound() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from durablecli.client.published_functions import published_functions
 from durablecli.store.engine_info import (
     EngineInfo,
     FunctionInfo,
@@ -43,6 +44,16 @@ def test_the_keys_are_those_of_earlier_versions() -> None:
     assert list(content) == ["at", "pid", "functions", "running", "queued", "limits"]
     assert content["functions"] == [{"name": "f", "kind": "activity", "place": "flows.py:3", "signature": "f(x)"}]
     assert set(content["running"][0]) == {"instance", "execution", "id", "name", "attempt", "since", "executor"}
+
+
+def test_warnings_are_written_if_there_are_any() -> None:
+    disk = make_disk()
+    write_engine_info(disk, "hub", EngineInfo(functions=(), warnings=("can't import a: a.py:1: no b",)))
+    found = read_engine_info(disk, "hub")
+    assert found is not None
+    published = published_functions(found)
+    assert published is not None
+    assert published.warnings == ("can't import a: a.py:1: no b",)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"\xff", b'{"functions":["f"]}'])

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from durablecli.errors import DamagedHub, NewerHub
+from durablecli.errors import DamagedHub, DamagedMessage, NewerHub
 from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import (
     AnyEvent,
@@ -39,8 +39,9 @@ from durablecli.store.engine_info import EngineInfo, FunctionInfo
 from durablecli.store.history.file import history_path
 from durablecli.store.hub import Hub
 from durablecli.store.hub_reader import HubReader
+from durablecli.store.inbox import batches, inbox_reader
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import MessageItem
+from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.journal.commits import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.query import Query
 from tests.store.test_index import KILLED_IN_A_TRANSACTION
@@ -674,3 +675,43 @@ def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path)
         worker.result()
     engine.abandon()
     assert reads > 3
+
+
+@pytest.mark.parametrize("is_list", [True, False])
+def test_a_batch_in_parts_that_is_consumed_during_a_read_is_no_damage(
+    root: Path, engine: StepEngine, monkeypatch: pytest.MonkeyPatch, is_list: bool
+) -> None:
+    monkeypatch.setattr(batches, "MAX_PART_BYTES", 4096)
+    monkeypatch.setattr(inbox_reader, "_ITEMS_PER_READ", 10)
+    text = Raw(b'"%b"' % (b"x" * 100))
+    Inbox(LocalDisk(), str(root)).post("start", [MessageItem(f"b-{index}", "f", text) for index in range(100)])
+    (message,) = engine.hub.inbox.take_next()
+    assert len(message.parts) > 1
+    read, reads = batches.BatchParts.read_items, 0
+
+    def consume_and_read(self: batches.BatchParts, message: Message, start: int, count: int) -> list[MessageItem]:
+        nonlocal reads
+        reads += 1
+        if reads == (3 if is_list else 1):
+            engine.hub.inbox.remove([message.message])
+        return read(self, message, start, count)
+
+    monkeypatch.setattr(batches.BatchParts, "read_items", consume_and_read)
+    reader = HubReader(str(root))
+    if is_list:
+        assert reader.page(BY_ID).rows == []
+    else:
+        assert reader.read_instance("b-99").pending == []
+    assert reads
+
+
+def test_a_damaged_part_of_a_waiting_batch_is_named(
+    root: Path, engine: StepEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MAX_PART_BYTES", 4096)
+    text = Raw(b'"%b"' % (b"x" * 100))
+    Inbox(LocalDisk(), str(root)).post("start", [MessageItem(f"b-{index}", "f", text) for index in range(100)])
+    for part in (root / "inbox" / "new").glob("*.part*"):
+        part.unlink()
+    with pytest.raises(DamagedMessage, match="is damaged or missing"):
+        HubReader(str(root)).page(BY_ID)

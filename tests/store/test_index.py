@@ -18,7 +18,9 @@ import msgspec
 import pytest
 
 from durablecli.errors import StorageError, UsageError
+from durablecli.model.failure_report import FailureCause
 from durablecli.model.status import InstanceSummary, PendingWait
+from durablecli.model.traceback_text import SourceLine
 from durablecli.store import index as index_module
 from durablecli.store.index import Index, IndexReader, IndexUnusable, open_index_readonly
 from durablecli.store.query import SORT_FIELDS, Query, compile_page, sort_rows, to_micros
@@ -45,6 +47,7 @@ def make_row(number: int, instance: str | None = None, status: str | None = None
         waiting=dice.choice([(), (PendingWait("event", id=3, name="E", since=START),)]),
         blocked=dice.choice([None, "no code"]),
         blocked_at=dice.choice([None, START]),
+        tags=dice.choice([{}, {}, {"a": "1"}, {"a": "11", "b": ""}, {"a": "1", "b": "x=y"}]),
     )
 
 
@@ -57,6 +60,7 @@ def make_entity_row(number: int) -> InstanceSummary:
         make_row(number, f"@{dice.choice('ab')}@{number}", dice.choice(["Exists", "Empty"])),
         locked_by=dice.choice([None, "holder"]),
         queued=dice.randint(0, 9),
+        failure=dice.choice((None, FailureCause("ValueError", "empty city", SourceLine("/app/tour.py", 41, "visit")))),
         parent=None,
         waiting=(),
     )
@@ -120,8 +124,8 @@ def test_many_rows_are_written_by_few_statements() -> None:
     index.update([], [each.id for each in rows[:-1]], 8)
     assert all_rows(index) == rows[-1:]
     index._db.set_trace_callback(None)
-    assert sum(each.startswith("INSERT INTO instances") for each in statements) == 24 + 3 + 4
-    assert sum(each.startswith("DELETE FROM instances") for each in statements) == 24 + 3 + 3
+    assert sum(each.startswith("INSERT INTO instances") for each in statements) == 30 + 3 + 4
+    assert sum(each.startswith("DELETE FROM instances") for each in statements) == 30 + 3 + 3
 
 
 def test_a_name_is_found_in_whatever_case() -> None:
@@ -212,6 +216,54 @@ def test_a_list_shows_instances_or_entities_and_never_both() -> None:
             assert read_pages(index, asked) == wanted
             assert index.count(asked) == len(wanted)
             assert {each.id.startswith("@") for each in wanted} <= {entities}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(tags={"a": "1"}),
+        Query(tags={"a": "1", "b": "x=y"}, sort="updated"),
+        Query(tags={"b": ""}, reverse=True),
+        Query(tags={"b": "x"}),
+        Query(tags={"a": "%"}),
+        Query(tags={"a": "1"}, roots_only=True, status=("Running", "Failed")),
+        Query(tags={"a": "1"}, roots_only=True, status=("Failed",), name="F"),
+        Query(roots_only=True),
+        Query(roots_only=True, sort="id", prefix="a"),
+        Query(roots_only=True, sort="name", reverse=True),
+        Query(parent="p1"),
+        Query(parent="p1", sort="status", status=("Failed",)),
+        Query(parent="p1", roots_only=True),
+        Query(parent="nobody"),
+    ],
+)
+def test_tags_and_families_are_filters_in_every_order_and_page(query: Query) -> None:
+    index = make_index()
+    wanted = sort_rows(query, [each for each in ROWS if query.matches(each)])
+    assert read_pages(index, msgspec.structs.replace(query, limit=7)) == wanted
+    assert index.count(query) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("query", "way"),
+    [
+        (Query(roots_only=True), "COVERING INDEX by_created (entity=?)"),
+        (Query(tags={"a": "1"}), "COVERING INDEX by_created (entity=?)"),
+        (Query(tags={"a": "1"}, status=("Failed",)), "COVERING INDEX by_status (entity=? AND status=?)"),
+        (Query(parent="p1"), "INDEX children (parent=?)"),
+        (Query(parent="p1", created_after=START), "INDEX children (parent=? AND created>?)"),
+    ],
+)
+def test_rows_that_a_tag_or_a_family_passes_over_are_not_read(query: Query, way: str, tmp_path: Path) -> None:
+    make_index(tmp_path / "index.sqlite").close()
+    statements: list[str] = []
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as db:
+        db.set_trace_callback(statements.append)
+        IndexReader(db).page(query)
+        db.set_trace_callback(None)
+        plan = [step[3] for step in db.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()]
+    assert any(way in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
 @pytest.mark.parametrize("entities", [False, True])

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 
 FLOWS = Path(__file__).parents[1] / "e2e" / "flows"
 COMMAND = fork_server.COMMAND
-STATELESS = frozenset({"functions"})
+STATELESS = frozenset({"functions", "init"})
 
 
 class CommandResult(NamedTuple):

@@ -13,14 +13,15 @@ from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import encode
 from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.function_marks import UNKNOWN_TRAITS, CalleeTraits
 from durablecli.replay.replay import create_executor, replay
-from durablecli.replay.runtime_state import RuntimeState, fold_history
+from durablecli.replay.runtime_state import RuntimeState, answered_decision, fold_history
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def any_return_type(name: str) -> Any:
-    return Any
+def no_traits(name: str) -> CalleeTraits:
+    return UNKNOWN_TRAITS
 
 
 class ExecutorHarness:
@@ -35,7 +36,7 @@ class ExecutorHarness:
         self.check = check
         self.runtime_state = RuntimeState(keep_turns=True)
         start = ev.ExecutionStarted("tour-7", "2a", "tour", encode(input), **started)
-        self.executor = create_executor(function, start, any_return_type)
+        self.executor = create_executor(function, start, no_traits)
         self.first_decisions = self.apply(start)
 
     def apply(self, event: ev.AnyEvent) -> list[str]:
@@ -72,7 +73,7 @@ class ExecutorHarness:
         assert runtime_state.open_decisions == self.runtime_state.open_decisions
         assert runtime_state.locks == self.runtime_state.locks
         assert runtime_state.status == self.runtime_state.status
-        executor, decisions = replay(function or self.function, runtime_state, any_return_type)
+        executor, decisions = replay(function or self.function, runtime_state, no_traits)
         assert decisions == []
         assert executor.ended == self.executor.ended
         assert executor.unread_events() == self.executor.unread_events()
@@ -133,8 +134,8 @@ def format_record(record: ev.Record) -> str:
             parts += [event.name, event.instance, decode_text(event.input)]
         case ev.TimerCreated():
             parts.append(f"+{event.fire_at - at}")
-        case ev.TimerCanceled():
-            parts.append(str(event.timer))
+        case ev.TimerCanceled() | ev.TaskCanceled():
+            parts.append(str(answered_decision(event)))
         case ev.EventAwaited():
             parts.append(event.name)
         case ev.EventSent():

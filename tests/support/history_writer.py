@@ -33,8 +33,13 @@ class HubWriter:
         execution: str = "1",
         consumed: list[Message] | None = None,
         rewrite_file: bool = False,
+        at: datetime | None = None,
     ) -> None:
-        """One commit with these records of one instance; with `fresh` the file of an entity begins anew with them."""
+        """One commit with these records of one instance; with `fresh` the file of an entity begins anew with them.
+
+        Without `at`, they follow the last ones that were written.
+        """
+        self._at = at or self._at
         first = self._next.get((instance, execution), 1)
         lines = [self._line(instance, execution, n, event) for n, event in enumerate(events, first)]
         self._next[instance, execution] = first + len(lines)

@@ -7,8 +7,8 @@ from functools import partial
 import click
 
 from durablecli.cli.bulk import submit_and_report
-from durablecli.cli.offline import open_offline_client
-from durablecli.cli.options import common_options, entities_argument, format_exit_codes
+from durablecli.cli.offline import open_local_offline_client
+from durablecli.cli.options import entities_argument, format_exit_codes, local_options
 from durablecli.cli.output import Output
 from durablecli.client import Client, MessageItem
 
@@ -24,10 +24,10 @@ EPILOG = format_exit_codes(
     is_flag=True,
     help="Also drop queued and running operations, which fail for their callers. A lock is not released.",
 )
-@common_options
+@local_options
 def command(ids: tuple[str, ...], force: bool, state_dir: str | None, output_format: str | None) -> int:
     """Delete the state of entities, once the operations sent before are done."""
-    client = open_offline_client(state_dir)
+    client = open_local_offline_client(state_dir)
     items = [MessageItem(one, force=force) for one in dict.fromkeys(ids)]
     return submit_and_report(
         client, Output(output_format), "delete", items, "deleted", why_queued=partial(_why_queued, client)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from durablecli.cli.clients import open_local_client
 from durablecli.cli.history import print_history
 from durablecli.cli.history_rows import decode_line
-from durablecli.cli.options import common_options, entity_argument, format_exit_codes, open_client
+from durablecli.cli.options import entity_argument, format_exit_codes, history_options, local_options
 from durablecli.cli.output import Output
 
 
@@ -18,16 +19,18 @@ from durablecli.cli.output import Output
 )
 @entity_argument
 @click.option("-f", "--follow", is_flag=True, help="Show new records as they are written, until Ctrl-C.")
-@common_options
-def command(entity: str, follow: bool, state_dir: str | None, output_format: str | None) -> None:
+@history_options
+@local_options
+def command(entity: str, follow: bool, full: bool, utc: bool, state_dir: str | None, output_format: str | None) -> None:
     """Show the log of an entity. Older records are folded into the first one, an EntitySnapshot.
 
     -o jsonl prints the lines of its file unchanged.
     """
-    client, output = open_client(state_dir), Output(output_format)
+    client, output = open_local_client(state_dir), Output(output_format)
     if output.format in ("json", "yaml"):
         if follow:
             raise click.UsageError("--follow needs the table or -o jsonl")
         output.print_value([decode_line(line.text) for line in client.get_entity_lines(entity)])
         return
-    print_history(output, client.follow_entity(entity) if follow else client.get_entity_lines(entity), follow=follow)
+    lines = client.follow_entity(entity) if follow else client.get_entity_lines(entity)
+    print_history(output, lines, follow=follow, full=full, utc=utc)

@@ -6,28 +6,24 @@ from datetime import datetime, timedelta
 
 import click
 
+from durablecli.cli.clients import HubChoice, lacks_engine, open_configured_client
 from durablecli.cli.input_values import INPUT_HELP, read_value
 from durablecli.cli.lookup import anyway_option, check_operation, warn_unchecked
-from durablecli.cli.options import (
-    DurationParam,
-    OperationNameParam,
-    TimeParam,
-    app_option,
-    common_options,
-    entity_argument,
-    format_exit_codes,
-    load_settings,
-    open_client,
-    resolve_due_time,
-)
+from durablecli.cli.options import app_option, common_options, entity_argument, format_exit_codes, resolve_due_time
 from durablecli.cli.output import Output, echo
+from durablecli.cli.param_types import DurationParam, OperationNameParam, TimeParam
 from durablecli.model.entity_id import EntityId
 
 
 @click.command(
     "signal",
     epilog=format_exit_codes(
-        "0 on disk", "2 usage error", "3 no such function or operation", "74 storage error", "77 no permission"
+        "0 on disk",
+        "2 usage error",
+        "3 no such function or operation",
+        "69 engine unreachable",
+        "74 storage error",
+        "77 no permission",
     ),
 )
 @entity_argument
@@ -53,7 +49,7 @@ def command(
     delay: timedelta | None,
     anyway: bool,
     app: tuple[str, ...],
-    state_dir: str | None,
+    hub: HubChoice,
     output_format: str | None,
 ) -> None:
     """Send an operation to an entity; no daemon needed. A new entity starts with its first operation.
@@ -63,8 +59,8 @@ def command(
     """
     scheduled = resolve_due_time(at, delay)
     value = None if text is None else read_value(text)
-    config = load_settings(state_dir, app)
-    client, output = open_client(config.state_dir, check_names=not anyway), Output(output_format)
+    config = hub.load_settings(app)
+    client, output = open_configured_client(config, check_names=not anyway), Output(output_format)
     checked = anyway or check_operation(client, config, EntityId.parse(entity).name, operation)
     client.signal_entity(entity, operation, value, at=scheduled)
     if not checked:
@@ -73,5 +69,5 @@ def command(
         output.print_value({"entityId": entity, "operation": operation})
     elif output.is_terminal:
         output.print_line(f"{entity}  {operation} sent")
-        if not client.engine().alive:
+        if lacks_engine(client):
             echo("no daemon is running; start one with: durable run-daemon")

@@ -1,7 +1,8 @@
 """Decodes the input of an activity by the annotations of its parameters, and binds it and the context to them.
 
 The first parameter receives the input, the second the context. Without an input (or with None) a default value applies.
-A function with keyword-only parameters receives the members of its input.
+A function with keyword-only parameters receives the members of its input. Parameters that receive resources are left
+out: their values are inserted when the call begins.
 """
 
 from __future__ import annotations
@@ -32,12 +33,30 @@ def bind_arguments(
     plan = _make_plan(function)
     if plan.only_annotation is not _EMPTY:
         return [decode(input, plan.only_annotation)], _NO_KEYWORDS
-    positional = [context() if each is _CONTEXT_SLOT else _bind_value(each, input) for each in plan.positional]
+    positional = [
+        context() if each is _CONTEXT_SLOT else each if type(each) is ResourceSlot else _bind_value(each, input)
+        for each in plan.positional
+    ]
     if plan.has_varargs and input != NULL:
         positional.append(decode(input))
     return positional, _NO_KEYWORDS if plan.keywords is None else _bind_keywords(
         function, plan.keywords, input, context
     )
+
+
+class ResourceSlot(NamedTuple):
+    """The place of a parameter that receives a resource, among the positional arguments."""
+
+    name: str
+
+
+def insert_resources(
+    positional: list[Any], keywords: Mapping[str, Any], resources: Mapping[str, Any]
+) -> tuple[list[Any], Mapping[str, Any]]:
+    """Return the arguments with the values of resources, which are given by parameter."""
+    others = dict(resources)
+    filled = [others.pop(each.name) if type(each) is ResourceSlot else each for each in positional]
+    return filled, {**keywords, **others}
 
 
 class _KeywordPlan(NamedTuple):
@@ -67,7 +86,9 @@ def _make_plan(function: Function) -> _ArgumentPlan:
     for each in parameters:
         if each.kind not in _POSITIONAL_KINDS:
             break
-        if _is_context(each):
+        if each.name in function.dependencies:
+            positional.append(ResourceSlot(each.name))
+        elif _is_context(each):
             positional.append(_CONTEXT_SLOT)
             has_context = True
         elif not takes_input:
@@ -79,7 +100,10 @@ def _make_plan(function: Function) -> _ArgumentPlan:
         else:
             break
     has_varargs = not takes_input and any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    keywords = _plan_keywords(parameters, takes_input or has_varargs)
+    while positional and type(positional[-1]) is ResourceSlot:
+        positional.pop()
+    others = [each for each in parameters if each.name not in function.dependencies]
+    keywords = _plan_keywords(others, takes_input or has_varargs)
     is_plain = takes_input and len(positional) == 1 and keywords is None and positional[0].default is _EMPTY
     only_annotation = _get_annotation(positional[0]) if is_plain else _EMPTY
     return _ArgumentPlan(tuple(positional), has_varargs, keywords, only_annotation)

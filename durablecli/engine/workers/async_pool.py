@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from time import monotonic
@@ -18,13 +17,18 @@ from typing import NamedTuple
 
 from durablecli.engine.thread_start import start_thread
 from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.call_queue import CallQueue
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import exit_if_forked
 from durablecli.engine.workers.pool import ReportResult, WorkItem
+from durablecli.resources.loop_scope import close_loop_scopes, has_resources
+from durablecli.resources.shared_scopes import close_thread_scopes
 from durablecli.store.file_handles import check_handles_for_event_loop
 
 _STOP_REFUSED = "an activity may not stop the event loop that it shares with others; return or raise instead"
 _current_key: ContextVar[WorkKey | None] = ContextVar("durable_activity", default=None)
+_CLOSE_TIMEOUT = 5.0
+"""Seconds that the tear-down of async resources may take."""
 _log = logging.getLogger("durablecli")
 
 
@@ -39,13 +43,14 @@ class AsyncPool:
     def __init__(self, capacity: int, report: ReportResult) -> None:
         self._capacity = capacity
         self._report = report
-        self._queue: deque[ActivityCall] = deque()
+        self._queue: CallQueue[ActivityCall] = CallQueue()
         self._running: dict[WorkKey, _Running] = {}
         self._stop_errors: dict[WorkKey, RuntimeError] = {}
         self._stopping = False
         self._engine_pid = os.getpid()
         self._loop: _SharedLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closing: asyncio.Task[None] | None = None
         self.maintain()
 
     def start(self, calls: Iterable[WorkItem]) -> None:
@@ -72,6 +77,11 @@ class AsyncPool:
     def cancel(self, key: WorkKey) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, key)
+
+    def expire(self, call: WorkItem) -> None:
+        """Cancel a call that has timed out. One that doesn't end at that occupies no slot any more."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._expire, call.key)
 
     def notify_cancel(self, key: WorkKey) -> None: ...
 
@@ -100,11 +110,20 @@ class AsyncPool:
             return
         for key in list(self._running):
             self.cancel(key)
-        loop.call_soon_threadsafe(lambda: loop.call_soon(self._end_loop, loop))
+        timeout = _CLOSE_TIMEOUT if has_resources(loop) else 1.0
+        loop.call_soon_threadsafe(lambda: loop.call_soon(self._finish, loop))
         if thread is not None:
-            thread.join(1.0)
+            thread.join(timeout)
         if thread is None or not thread.is_alive():
             loop.close()
+
+    def _finish(self, loop: _SharedLoop) -> None:
+        """Tear down the resources of the loop, and end it."""
+        if has_resources(loop):
+            self._closing = loop.create_task(close_loop_scopes())
+            self._closing.add_done_callback(lambda _: self._end_loop(loop))
+        else:
+            self._end_loop(loop)
 
     def _end_loop(self, loop: _SharedLoop) -> None:
         self._stopping = True
@@ -119,6 +138,7 @@ class AsyncPool:
                 cause = type(error).__name__
             if not self._stopping:
                 _log.warning("an async activity ended the event loop with %s; the loop runs again", cause)
+        close_thread_scopes()
 
     def _refuse_stop(self) -> None:
         """Refuse to stop the loop, and fail the activity that asked for it, if it is known."""
@@ -134,6 +154,8 @@ class AsyncPool:
             if call.cancellation.abandoned:
                 self._report(call.make_cancelled_result())
                 continue
+            if call.cancellation.timer is not None:
+                call.cancellation.timer.begin(call)
             task = asyncio.get_running_loop().create_task(self._run(call))
             self._running[call.key] = _Running(monotonic(), task)
 
@@ -144,6 +166,8 @@ class AsyncPool:
         except BaseException as error:  # noqa: BLE001 - a task that was cancelled before its first step
             result = call.make_failed_result(error)
         exit_if_forked(self._engine_pid, result)
+        if call.cancellation.timer is not None and not call.cancellation.timer.settle():
+            return
         self._running.pop(call.key, None)
         refused = self._stop_errors.pop(call.key, None)
         self._report(result if refused is None else call.make_failed_result(refused))
@@ -153,6 +177,12 @@ class AsyncPool:
         running = self._running.get(key)
         if running is not None:
             running.task.cancel()
+
+    def _expire(self, key: WorkKey) -> None:
+        running = self._running.pop(key, None)
+        if running is not None:
+            running.task.cancel()
+            self._start_queued()
 
 
 class _SharedLoop(asyncio.SelectorEventLoop):

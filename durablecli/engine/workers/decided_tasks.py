@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.model import events as ev
+from durablecli.model.trace_context import TraceContext
 
 WorkKey = tuple[str, str, int]
 """The instance or entity, its execution, and the `n` of the decision or of the last operation."""
@@ -22,6 +23,10 @@ class ActivityTask(msgspec.Struct, frozen=True, gc=False):
     n: int
     task: ev.TaskScheduled
     redelivered: bool = False
+    trace: TraceContext | None = None
+    """The trace of the execution."""
+    version: str | None = None
+    """The version of the orchestration."""
 
 
 class EntityOperation(NamedTuple):
@@ -31,6 +36,7 @@ class EntityOperation(NamedTuple):
     name: str
     input: Raw
     waits: bool
+    trace: TraceContext | None = None
 
 
 class EntityBatchTask(NamedTuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from contextvars import Token, copy_context
 from datetime import datetime
 from inspect import isawaitable
 from time import monotonic
@@ -21,14 +22,24 @@ from msgspec import Raw
 from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.engine.workers.awaitables import AwaitedOutcome, await_outcome, unwrap_outcome
 from durablecli.engine.workers.decided_tasks import EntityOperation, WorkKey
+from durablecli.engine.workers.work_output import (
+    OutputLog,
+    RunningWork,
+    WorkIdentity,
+    finish_lines,
+    running_work,
+    unfinished_lines,
+)
 from durablecli.entities.context import EntityOperationState
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
+from durablecli.model.trace_context import TraceContext
 from durablecli.registry import Function
 from durablecli.store.file_handles import check_handles_for_event_loop, wait_for_handle
+from durablecli.telemetry.interface import TracedCall, Tracing
 
 if TYPE_CHECKING:  # slow to import, and seldom needed
     import asyncio
@@ -58,6 +69,9 @@ class EntityBatchCall(NamedTuple):
     cancellation: Cancellation
     at: datetime
     """The time of the commit that decided on the batch; delays of scheduled signals and starts count from it."""
+    output_log: OutputLog | None = None
+    tracing: Tracing | None = None
+    priority: int = 0
 
     def run(self) -> EntityBatchResult:
         """Run the operations in this thread until all are done or a limit is reached."""
@@ -87,7 +101,7 @@ class EntityBatchRun:
 
     def __init__(self, batch: EntityBatchCall) -> None:
         self._batch = batch
-        self._adapter = batch.function.entity_adapter
+        self._adapter = batch.function.newest.entity_adapter
         self._id = EntityId.parse(batch.key[0])
         self._state = batch.state
         self._results: list[ev.EntityOperationResult] = []
@@ -98,6 +112,17 @@ class EntityBatchRun:
         self._deadline = monotonic() + MAX_BATCH_SECONDS
         self._operation: EntityOperationState | None = None
         self._runner: asyncio.Runner | None = None
+        self._output_token: Token[RunningWork | None] | None = None
+
+    @property
+    def output_log(self) -> OutputLog | None:
+        return self._batch.output_log
+
+    def identify(self) -> WorkIdentity:
+        """Return the operation that runs, as the source of what is printed."""
+        id, execution, _ = self._batch.key
+        name = self._operation.name if self._operation is not None else ""
+        return WorkIdentity(id, execution, "entity", name, self._upto)
 
     @property
     def is_over(self) -> bool:
@@ -105,6 +130,7 @@ class EntityBatchRun:
         return self._size >= MAX_BATCH_BYTES or monotonic() >= self._deadline or self._batch.cancellation.requested
 
     def __enter__(self) -> EntityBatchRun:
+        self._output_token = running_work.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,14 +138,36 @@ class EntityBatchRun:
         if self._runner is not None:
             with suppress(Exception):  # tasks that the author's code left running may refuse to end
                 self._runner.close()
+            self._runner = None  # its context refers to this run
+        if self._output_token is not None:
+            running_work.reset(self._output_token)
+            self._output_token = None
 
     def run(self, operation: EntityOperation) -> None:
         """Run one operation."""
+        if operation.trace is not None and self._batch.tracing is not None:
+            self._run_traced(operation, operation.trace, self._batch.tracing)
+        else:
+            self._run(operation)
+
+    def _run(self, operation: EntityOperation) -> Failure | None:
+        failure: Failure | None = None
         try:
             value = self._invoke(operation)
             self._complete(operation, self._run_awaitable(value) if isawaitable(value) else value)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            self._fail(operation, error)
+            failure = self._fail(operation, error)
+        if unfinished_lines:
+            finish_lines(self)
+        return failure
+
+    def _run_traced(self, operation: EntityOperation, trace: TraceContext, tracing: Tracing) -> None:
+        id, execution, _ = self._batch.key
+        name = self._batch.function.name
+        span = TracedCall(trace, "entity", name, id, execution, operation.n, operation=operation.name)
+        with tracing.trace_call(span) as running:
+            if (failure := self._run(operation)) is not None:
+                running.fail(failure)
 
     def _run_awaitable(self, value: Awaitable[Any]) -> Any:
         import asyncio
@@ -138,7 +186,7 @@ class EntityBatchRun:
                 task.cancel()
             return await await_outcome(value)
 
-        return unwrap_outcome(self._runner.run(wait()))
+        return unwrap_outcome(self._runner.run(wait(), context=copy_context()))
 
     def _invoke(self, operation: EntityOperation) -> Any:
         """Call the author's code; the value may be awaitable."""
@@ -170,11 +218,13 @@ class EntityBatchRun:
             self._starts += state.starts
             self._size += state.sent_bytes
 
-    def _fail(self, operation: EntityOperation, error: BaseException) -> None:
+    def _fail(self, operation: EntityOperation, error: BaseException) -> Failure:
         """Discard what an operation did, and record its failure, also if no caller waits for it."""
         if self._operation is not None:
             self._operation.finish()
-        self._add_result(operation.n, ev.ABSENT, from_exception(error))
+        failure = from_exception(error)
+        self._add_result(operation.n, ev.ABSENT, failure)
+        return failure
 
     def _add_result(self, n: int, result: Raw, failure: Failure | None) -> None:
         self._results.append(ev.EntityOperationResult(n, result, failure))

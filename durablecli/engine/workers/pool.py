@@ -26,6 +26,10 @@ class WorkerPool(Protocol):
         """Stop a running call where that is possible. A queued one is dropped when its turn comes."""
         ...
 
+    def expire(self, call: WorkItem) -> None:
+        """Stop a running call that has timed out. Its slot is free for the next one at once, or soon."""
+        ...
+
     def notify_cancel(self, key: WorkKey) -> None:
         """Pass a cancellation request on to a running call that can't see it by itself."""
         ...

@@ -1,4 +1,4 @@
-"""Warns about calls that wait for a slot for long, and about cancelled calls that still occupy one."""
+"""Warns about calls that wait for a slot for long, and about cancelled and timed out calls that don't stop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from time import monotonic
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher, pool_kind
 from durablecli.engine.workers.pool import WorkerPool, WorkItem
+from durablecli.engine.workers.remote_calls import REMOTE
+from durablecli.engine.workers.thread_pool import ThreadPool
 
 _CHECK_INTERVAL = 1.0
 _WARN_AFTER = 5.0
@@ -24,7 +26,7 @@ _WORDING = {
 
 
 class SlotWarnings:
-    """Checks the worker pools once a second."""
+    """Checks the worker pools once a second, but not that of remote code: how workers use their slots isn't known."""
 
     def __init__(self, echo: Callable[[str], None], clock: Callable[[], float] = monotonic) -> None:
         self._echo = echo
@@ -33,6 +35,7 @@ class SlotWarnings:
         self._warned_at: dict[str, float] = {}
         self._abandoned_since: dict[WorkKey, float] = {}
         """The running calls whose results don't count, with the time since when; infinity after the warning."""
+        self._warned_lost: set[int] = set()
 
     def check(self, dispatcher: Dispatcher) -> None:
         """Print the warnings that are due."""
@@ -41,9 +44,12 @@ class SlotWarnings:
             return
         self._checked_at = now
         for kind, pool in dispatcher.pools.items():
-            if pool.queue_length:
+            if pool.queue_length and kind != REMOTE:
                 self._warn_if_full(dispatcher, kind, pool, now)
         self._warn_of_abandoned(dispatcher, now)
+        for pool in dispatcher.pools.values():
+            if isinstance(pool, ThreadPool):
+                self._warn_of_lost(pool, now)
 
     def _warn_if_full(self, dispatcher: Dispatcher, kind: str, pool: WorkerPool, now: float) -> None:
         running = pool.start_times()
@@ -65,7 +71,9 @@ class SlotWarnings:
     def _warn_of_abandoned(self, dispatcher: Dispatcher, now: float) -> None:
         running = dispatcher.start_times()
         works = {
-            key: work for key in running if (work := dispatcher.find(key)) is not None and work.cancellation.abandoned
+            key: work
+            for key in running
+            if (work := dispatcher.find(key)) is not None and work.cancellation.abandoned and pool_kind(work) != REMOTE
         }
         self._abandoned_since = {key: self._abandoned_since.get(key, now) for key in works}
         for key, since in self._abandoned_since.items():
@@ -74,6 +82,20 @@ class SlotWarnings:
                 self._echo(
                     f"{_describe(works[key], now - running[key])} still occupies its slot: it was cancelled, and "
                     "doesn't check context.cancelled"
+                )
+
+    def _warn_of_lost(self, pool: ThreadPool, now: float) -> None:
+        lost = pool.list_lost()
+        if not lost:
+            self._warned_lost.clear()
+            return
+        for call, since in lost:
+            if now - since >= _WARN_AFTER and id(call) not in self._warned_lost:
+                self._warned_lost.add(id(call))
+                threads = "1 thread" if len(lost) == 1 else f"{len(lost):,} threads"
+                self._echo(
+                    f"{_describe(call, now - since)} still runs after its time-out: it doesn't check "
+                    f"context.cancelled. Its thread is lost until it returns ({threads} now)"
                 )
 
 

@@ -9,9 +9,12 @@ from collections.abc import Iterable
 from time import monotonic
 
 from durablecli.engine.thread_start import start_thread
+from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.call_queue import CallQueue
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import exit_if_forked
 from durablecli.engine.workers.pool import ReportResult, WorkItem
+from durablecli.resources.shared_scopes import close_thread_scopes
 
 
 class ThreadPool:
@@ -21,11 +24,15 @@ class ThreadPool:
         self._name = name
         self._capacity = capacity
         self._report = report
-        self._queue: deque[WorkItem] = deque()
+        self._queue: CallQueue[WorkItem] = CallQueue()
         self._idle: deque[threading.Lock] = deque()
         self._threads: list[threading.Thread] = []
         self._grow_lock = threading.Lock()
         self._running: dict[WorkKey, float] = {}
+        self._lost: dict[int, tuple[WorkItem, float]] = {}
+        """The calls that have timed out and whose functions haven't returned, with the times since when."""
+        self._ended_early: set[int] = set()
+        """Calls whose functions have returned between their time-out and `expire`."""
         self._engine_pid = os.getpid()
         self._paused = False
         self._stopped = False
@@ -37,6 +44,16 @@ class ThreadPool:
 
     def cancel(self, key: WorkKey) -> None:
         """Do nothing: a thread can't be stopped, but its function can check `context.cancelled`."""
+
+    def expire(self, call: WorkItem) -> None:
+        """Give the slot of a call that has timed out to another thread. Its own ends when its function returns."""
+        with self._grow_lock:
+            self._running.pop(call.key, None)
+            if id(call) in self._ended_early:
+                self._ended_early.discard(id(call))
+            else:
+                self._lost[id(call)] = call, monotonic()
+        self._add_threads()
 
     def notify_cancel(self, key: WorkKey) -> None: ...
 
@@ -67,6 +84,21 @@ class ThreadPool:
         while self._idle:
             self._wake_thread()
 
+    def list_lost(self) -> list[tuple[WorkItem, float]]:
+        """Return the calls that have timed out and whose functions still run, with the monotonic times since when."""
+        with self._grow_lock:
+            return list(self._lost.values())
+
+    @property
+    def _thread_count(self) -> int:
+        return len(self._threads) - len(self._lost)
+
+    def _end_lost_thread(self, call: WorkItem) -> None:
+        with self._grow_lock:
+            self._threads.remove(threading.current_thread())
+            if self._lost.pop(id(call), None) is None:
+                self._ended_early.add(id(call))
+
     def _wake_thread(self) -> None:
         try:
             self._idle.popleft().release()
@@ -76,7 +108,7 @@ class ThreadPool:
     def _add_threads(self) -> None:
         """Have a thread for each queued and running call, up to the capacity: one that blocks delays no other."""
         with self._grow_lock:
-            while len(self._threads) < min(self._capacity, len(self._queue) + len(self._running)):
+            while self._thread_count < min(self._capacity, len(self._queue) + len(self._running)):
                 name = f"durable-{self._name}-{len(self._threads)}"
                 thread = threading.Thread(target=self._run_thread, name=name, daemon=True)
                 if not start_thread(thread):
@@ -113,12 +145,18 @@ class ThreadPool:
                 self._report(call.make_cancelled_result())
                 continue
             self._running[call.key] = monotonic()
-            if self._queue and len(self._threads) < self._capacity:
+            if call.cancellation.timer is not None and isinstance(call, ActivityCall):
+                call.cancellation.timer.begin(call)
+            if self._queue and self._thread_count < self._capacity:
                 self._add_threads()  # the thread that queued these may not have counted this call as running
             try:
                 result = call.run()
             except BaseException as error:  # noqa: BLE001 - user code may raise where nobody expects it
                 result = call.make_failed_result(error)
             exit_if_forked(self._engine_pid, result)
+            if call.cancellation.timer is not None and not call.cancellation.timer.settle():
+                self._end_lost_thread(call)
+                break
             del self._running[call.key]
             self._report(result)
+        close_thread_scopes()

@@ -7,6 +7,7 @@ started end with it.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -17,12 +18,19 @@ from time import monotonic, sleep
 
 import msgspec
 
+from durablecli.config import TelemetryConfig
+from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import register_child_action
 from durablecli.engine.workers.pipes import LineReader, close_quietly, write_line
-from durablecli.model.events import ABSENT, BindingOutput
+from durablecli.model.binding_output import BindingOutput
+from durablecli.model.events import ABSENT
 from durablecli.model.failures import Failure
+from durablecli.model.log_entry import LogEntry
+from durablecli.model.reported_heartbeat import ReportedHeartbeat
+from durablecli.model.reported_progress import ReportedProgress
+from durablecli.model.trace_context import TraceContext
 
 TERMINATE_TIMEOUT = 2.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -35,6 +43,13 @@ class WorkerSetup(msgspec.Struct, tag=True):
     base: str
     targets: list[str]
     path: list[str]
+    log_level: int = logging.WARNING
+    """The level of the engine's root logger."""
+    telemetry: TelemetryConfig | None = None
+    """The settings of tracing, if the engine traces."""
+    project: str | None = None
+    contents: dict[str, bytes] = {}
+    """Files of the app that are loaded as they are here, not as they are on the disk."""
 
 
 class WorkerRequest(msgspec.Struct, tag=True):
@@ -47,13 +62,30 @@ class WorkerRequest(msgspec.Struct, tag=True):
     redelivered: bool
     first_attempt: int
     payload_limit: int
+    trace: TraceContext | None = None
+    is_timed: bool = False
+    """Whether the engine wants to know when the activity begins."""
+    heartbeat_timeout: float | None = None
 
 
 class CancelNotice(msgspec.Struct, tag=True):
     """Sets `context.cancelled` of the running activity."""
 
+    reason: str = ""
 
-class WorkerResponse(msgspec.Struct, omit_defaults=True):
+
+class BeginNotice(msgspec.Struct, tag=True):
+    """The activity begins: the worker has loaded the app before."""
+
+
+class ProgressNotice(msgspec.Struct, tag=True):
+    """What the running activity has reported last."""
+
+    progress: ReportedProgress | None = None
+    heartbeat: ReportedHeartbeat | None = None
+
+
+class WorkerResponse(msgspec.Struct, tag=True, omit_defaults=True):
     """The result of a request. `saw_cancelled` says that the activity has read `context.cancelled` as true."""
 
     result: msgspec.Raw = ABSENT
@@ -62,7 +94,14 @@ class WorkerResponse(msgspec.Struct, omit_defaults=True):
     saw_cancelled: bool = False
 
 
-_response_decoder = msgspec.json.Decoder(WorkerResponse)
+class WorkerOutput(msgspec.Struct, tag=True):
+    """What an activity has printed and logged: entries for the log of its instance."""
+
+    instance: str
+    entries: list[LogEntry]
+
+
+_response_decoder = msgspec.json.Decoder(BeginNotice | ProgressNotice | WorkerOutput | WorkerResponse)
 
 
 class WorkerProcess:
@@ -70,6 +109,7 @@ class WorkerProcess:
 
     def __init__(self, app: AppLocation) -> None:
         """Start the process. Raises OSError if there are no processes or file handles left."""
+        self.app = app
         worker_request_fd, self._request_fd = os.pipe()
         try:
             self._response_fd, worker_response_fd = os.pipe()
@@ -91,13 +131,15 @@ class WorkerProcess:
         self._signal_lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._ended = False
-        self._cancelled = False
+        self._cancelled = ""
         self._kill_at: float | None = None
         self._unregister_child_action = register_child_action(
             lambda: close_quietly(self._request_fd, self._response_fd)
         )
         path = [os.path.abspath(os.path.join(app.folder, each)) for each in sys.path]
-        self._send(WorkerSetup(app.base, list(app.targets), path))
+        level = logging.getLogger().level
+        contents = dict(app.contents)  # a copy: later imports add to it
+        self._send(WorkerSetup(app.base, list(app.targets), path, level, app.telemetry, app.project, contents))
 
     @property
     def pid(self) -> int:
@@ -107,25 +149,49 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def request(self, request: WorkerRequest) -> WorkerResponse | None:
-        """Send a request and return the response; None if the worker has died or was ended."""
-        self._cancelled = False
+    def request(self, request: WorkerRequest, call: ActivityCall) -> WorkerResponse | None:
+        """Send the request of a call and return the response; None if the worker has died or was ended.
+
+        What the activity reports meanwhile goes to the call, and what it prints to the log of the call.
+        """
+        self._cancelled = ""
         if not self._send(request):
             return None
         if self._cancelled:
-            self._send(CancelNotice())
+            self._send(CancelNotice(self._cancelled))
         try:
-            line = self._reader.read()
-            return None if line is None else _response_decoder.decode(line)
+            while (line := self._reader.read()) is not None:
+                message = _response_decoder.decode(line)
+                if isinstance(message, WorkerResponse):
+                    return message
+                self._take_notice(message, call)
+                self._may_respond()  # kills an activity that should end and keeps reporting instead
         except (OSError, msgspec.DecodeError):
             return None
+        return None
 
-    def notify_cancel(self) -> None:
+    def _take_notice(self, message: BeginNotice | ProgressNotice | WorkerOutput, call: ActivityCall) -> None:
+        cancellation = call.cancellation
+        if isinstance(message, ProgressNotice):
+            if message.progress is not None:
+                cancellation.report_progress(message.progress)
+            if message.heartbeat is not None and message.heartbeat != cancellation.heartbeat:
+                cancellation.report_heartbeat(message.heartbeat)
+        elif isinstance(message, WorkerOutput):
+            if call.output_log is not None:
+                call.output_log.add(message.instance, message.entries)
+        else:
+            if call.on_begin is not None:
+                call.on_begin()
+            if cancellation.timer is not None:
+                cancellation.timer.begin(call)
+
+    def notify_cancel(self, reason: str) -> None:
         """Ask the running activity to stop. Never waits for the worker."""
-        self._cancelled = True
+        self._cancelled = reason
         if self._write_lock.acquire(blocking=False):  # else a request is being written, and this is sent after it
             try:
-                self._write(CancelNotice())
+                self._write(CancelNotice(reason))
             finally:
                 self._write_lock.release()
 

@@ -20,6 +20,7 @@ from durablecli.plurals import format_count
 from durablecli.store import layout, quarantine, quarantined_messages
 from durablecli.store.check.entity_locks import held_lock, why_lock_is_stale
 from durablecli.store.check.history import check_history
+from durablecli.store.check.orphaned_logs import find_orphaned_logs
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.file import (
     History,
@@ -131,6 +132,10 @@ class HubChecker:
             self.report.notes.append(f"{self.lagging_count} histories lag behind the journal")
         for file in self._list_unknown_files():
             self.report.notes.append(f"{file} was left by a crash and means nothing")
+        if not self.is_engine_running:
+            histories = (*history_files(self.disk, self.root), *instances_by_path)
+            for file in find_orphaned_logs(self.disk, self.root, histories):
+                self.report.notes.append(f"{file} is the log of no instance; --repair moves it to damaged/")
 
     def _read_parts(self, tail: JournalTail | None) -> dict[str, JournalPart]:
         try:

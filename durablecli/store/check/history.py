@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import UnionType
 
 from durablecli.model import events as ev
 from durablecli.model.codec import CorruptLine, crc_seed, decode_record
@@ -16,6 +17,8 @@ _AnswerableDecision = (
     | ev.EntityOperationCalled
     | ev.EntityLockRequested
 )
+_CANCELABLE = ev.TaskScheduled | ev.SubOrchestrationInstanceCreated | ev.TimerCreated
+"""What a TaskCanceled may name: an attempt of a call, or the timer before one."""
 
 
 def check_history(instance: str, execution: str, lines: Iterable[bytes], first_n: int = 1) -> Iterator[tuple[int, str]]:
@@ -38,9 +41,10 @@ class _HistoryChecker:
     def __init__(self) -> None:
         self.decided: dict[int, _AnswerableDecision] = {}
         self.answered: dict[int, int] = {}
-        self.unlocked: dict[int, int] = {}
-        self.held_firings: set[int] = set()
-        """Timers whose firing was held back: a turn before it may still cancel them."""
+        self.unlocked: dict[tuple[int, str | None], int] = {}
+        """The records that gave back locks, by the request; those of remote code also by the entity."""
+        self.held_outcomes: set[int] = set()
+        """Timers and calls whose outcome was held back: a turn before it may still cancel them."""
         self.completed_at_n = 0
 
     def check(self, record: ev.Record) -> Iterator[str]:
@@ -56,7 +60,7 @@ class _HistoryChecker:
         elif isinstance(event, ev.ExecutionRewound):
             self.forget_rewound(event)
         elif isinstance(event, ev.EntityUnlockSent):
-            yield from self.check_unlock(n, event.lock)
+            yield from self.check_unlock(n, event)
         else:
             yield from self.check_answer(record)
 
@@ -65,25 +69,35 @@ class _HistoryChecker:
         task, kind = _answered_decision(event)
         if kind is None:
             return
+        cancels = isinstance(event, ev.TimerCanceled | ev.TaskCanceled)
         asked = self.decided.get(task)
         if not isinstance(asked, kind):
-            yield f"answers n {task}, which is no open {kind.__name__}"
-        elif task in self.answered and not (isinstance(event, ev.TimerCanceled) and task in self.held_firings):
+            yield f"answers n {task}, which is no open {getattr(kind, '__name__', 'call')}"
+        elif task in self.answered and not (cancels and task in self.held_outcomes):
             yield f"answers n {task} a second time, after n {self.answered[task]}"
         elif isinstance(asked, ev.TimerCreated) and isinstance(event, ev.TimerFired) and at < asked.fire_at:
             yield f"fires the timer of n {task} before {asked.fire_at:%Y-%m-%d %H:%M:%S.%fZ}"
         self.answered[task] = n
-        if isinstance(event, ev.TimerFired) and event.held:
-            self.held_firings.add(task)
+        if getattr(event, "held", False):
+            self.held_outcomes.add(task)
         else:
-            self.held_firings.discard(task)
+            self.held_outcomes.discard(task)
 
-    def check_unlock(self, n: int, lock: int) -> Iterator[str]:
-        if not isinstance(self.decided.get(lock), ev.EntityLockRequested):
+    def check_unlock(self, n: int, event: ev.EntityUnlockSent) -> Iterator[str]:
+        """Check that locks are given back once. Remote code does it for each entity, and names the request by itself;
+        if that isn't known any more, as for the second entity after a crash, `lock` is 0."""
+        lock, entity = event.lock, event.entity
+        if not lock and event.request is not None:
+            return
+        asked, key = self.decided.get(lock), (lock, entity)
+        if not isinstance(asked, ev.EntityLockRequested):
             yield f"gives back the locks of n {lock}, which is no EntityLockRequested"
-        elif lock in self.unlocked:
-            yield f"gives back the locks of n {lock} a second time, after n {self.unlocked[lock]}"
-        self.unlocked[lock] = n
+        elif entity is not None and entity not in asked.entities:
+            yield f"gives back the lock of {entity}, for which n {lock} didn't ask"
+        elif key in self.unlocked:
+            what = "the locks" if entity is None else f"the lock of {entity}"
+            yield f"gives back {what} of n {lock} a second time, after n {self.unlocked[key]}"
+        self.unlocked[key] = n
 
     def forget_rewound(self, event: ev.ExecutionRewound) -> None:
         self.completed_at_n = 0
@@ -93,7 +107,7 @@ class _HistoryChecker:
         self.answered = {task: n for task, n in self.answered.items() if n not in gone and task not in gone}
 
 
-def _answered_decision(event: ev.AnyEvent) -> tuple[int, type[_AnswerableDecision] | None]:
+def _answered_decision(event: ev.AnyEvent) -> tuple[int, type[_AnswerableDecision] | UnionType | None]:
     """Return the decision that an event answers, and the kind it must have."""
     match event:
         case ev.TaskCompleted() | ev.TaskFailed():
@@ -106,5 +120,7 @@ def _answered_decision(event: ev.AnyEvent) -> tuple[int, type[_AnswerableDecisio
             return event.task, ev.EntityLockRequested
         case ev.TimerFired() | ev.TimerCanceled():
             return event.timer, ev.TimerCreated
+        case ev.TaskCanceled():
+            return event.task, _CANCELABLE
         case _:
             return 0, None

@@ -337,9 +337,9 @@ def _messages_after_gap(damaged: SalvagedHistory) -> Iterator[QuarantinedMessage
             case ev.ExecutionSuspended() | ev.ExecutionResumed() | ev.ExecutionTerminated():
                 verbs = {ev.ExecutionSuspended: "suspend", ev.ExecutionResumed: "resume"}
                 kind = verbs.get(type(event), "terminate")
-                yield QuarantinedMessage(
-                    id, kind=kind, message=event.message or "", item=MessageItem(id, reason=event.reason)
-                )
+                output = event.output if isinstance(event, ev.ExecutionTerminated) else ev.ABSENT
+                item = MessageItem(id, reason=event.reason, output=output)
+                yield QuarantinedMessage(id, kind=kind, message=event.message or "", item=item)
             case _ if isinstance(event, _Answer) and answered_decision(event) <= damaged.last:
                 yield QuarantinedMessage(id, execution, replace(event, held=False))
 

@@ -17,6 +17,7 @@ from durablecli.store import layout
 from durablecli.store.check import checker
 from durablecli.store.check.checker import CheckReport
 from durablecli.store.check.history_repair import HistoryRepair
+from durablecli.store.check.orphaned_logs import find_orphaned_logs
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.file import history_files, read_history, read_history_file
 from durablecli.store.history.merge import JournalPart, is_contiguous, parts_by_instance
@@ -79,6 +80,7 @@ class _HubRepair:
         # Afterwards the history files contain everything that the journal knows, in damaged files after the damage.
         close_hub(open_hub(self.root, self.disk, lock=False))
         yield from self._repair_histories()
+        yield from self._move_orphaned_logs()
         yield from self._retry_messages()
         # Opening the hub rebuilds the index, and an engine retries every instance.
         for name in (layout.INDEX_FILE, f"{layout.INDEX_FILE}-journal", QUARANTINE_FILE):
@@ -101,6 +103,11 @@ class _HubRepair:
             yield from HistoryRepair(self.disk, self.root, self._preserve, read_row).run()
         finally:
             index.close()
+
+    def _move_orphaned_logs(self) -> Iterator[str]:
+        for path in list(find_orphaned_logs(self.disk, self.root, history_files(self.disk, self.root))):
+            self._preserve(path)
+            yield f"{path}: the log of no instance, moved to {layout.DAMAGED_FOLDER}/"
 
     def _repair_folders(self) -> Iterator[str]:
         missing = missing_folders(self.disk, self.root)

@@ -26,6 +26,7 @@ from durablecli.store.layout import NEW_MESSAGES_FOLDER
 
 _MAX_EVENTS_READ = 100
 _MAX_REMEMBERED = 64
+_ITEMS_PER_READ = 1000
 _UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -106,7 +107,7 @@ class InboxReader:
             if index is None or index >= count:
                 return []
             start, count = index, 1
-        items = enumerate(self.read_items(message, start, count), start)
+        items = enumerate(self._read_items_if_waiting(message, start, count) or (), start)
         return [(index, item) for index, item in items if item.target == instance]
 
     def last_number(self) -> int:
@@ -132,6 +133,25 @@ class InboxReader:
             return self.parts.read_items(message, start, count)
         except (CorruptLine, FileNotFoundError) as error:
             raise DamagedMessage(f"a part of batch {message.message} is damaged or missing: {error}") from None
+
+    def read_waiting_items(self, message: Message, start: int) -> list[MessageItem]:
+        """Read the items from this index on; none if an engine has consumed the message meanwhile."""
+        found: list[MessageItem] = []
+        for first in range(start, message.total, _ITEMS_PER_READ):
+            items = self._read_items_if_waiting(message, first, _ITEMS_PER_READ)
+            if items is None:
+                return []
+            found += items
+        return found
+
+    def _read_items_if_waiting(self, message: Message, start: int, count: int) -> list[MessageItem] | None:
+        """Like `read_items`, but None if an engine has consumed the message meanwhile and removed its parts."""
+        try:
+            return self.read_items(message, start, count)
+        except DamagedMessage:
+            if message.number in self.read_listing().numbers:
+                raise
+            return None
 
     def unreadable_files(self) -> list[str]:
         """Return the files that can't be read as messages."""

@@ -10,7 +10,9 @@ from uuid import uuid4
 import msgspec
 from msgspec import Raw
 
-from durablecli.model.events import NULL
+from durablecli.model.events import ABSENT, NULL, Origin
+from durablecli.model.status import ENDED_STATUSES
+from durablecli.model.trace_context import TraceContext
 
 RUN_VARIABLE = "DURABLE_RUN_INSTANCE"
 """Holds the instance that a `durable run` runs, in its own process and in those it starts."""
@@ -23,13 +25,16 @@ MESSAGE_KINDS = frozenset(
 class MessageItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One target instance or entity of a message, with the fields that the message's kind needs.
 
-    start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the new execution, `execution`; `reserved`:
-    the id is reserved, and the engine releases it; `restarts`: replaces an ended instance, which stays the child of its
-    parent. `if_exists` is fail (any instance with this id is refused), skip, replace, or fail_if_running (an ended one
-    is replaced). raise-event: `name`, `input`. terminate, suspend, resume, rewind: `reason`. restart: `new_instance`.
-    terminate and purge: `recursive`, `force`. signal, to an entity: `name` of the operation, `input`, and `start_at`,
-    before which it isn't run. delete removes the state of an entity (`force`: and its waiting messages), purge also its
-    log.
+    start: `name`, `input`, `version`, `start_at`, `tags`, `if_exists` and, to name the new execution, `execution`;
+    `reserved`: the id is reserved, and the engine releases it; `restarts`: replaces an ended instance, which stays the
+    child of its parent; `fork_of`: it begins with the records of that execution before record `n`. `if_exists` is fail
+    (any instance with this id is refused), skip, replace, fail_if_running (an ended one is replaced), or replace_if
+    (one whose status is in `replaceable` is replaced). raise-event: `name`, `input`. terminate, suspend, resume,
+    rewind: `reason`; rewind: `to`, the record from which on all is undone, or `failed_calls`, which repeats all failed
+    calls. restart: `new_instance`. terminate and purge: `recursive`, `force`; terminate: `output`, which is the reason
+    if it is absent. signal, to an entity: `name` of the operation, `input`, and `start_at`, before which it isn't run.
+    delete removes the state of an entity (`force`: and its waiting messages), purge also its log. `trace`, of a start,
+    an event or a signal, is the parent of the spans it causes.
     """
 
     instance: str
@@ -38,18 +43,42 @@ class MessageItem(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str | None = None
     start_at: datetime | None = None
     if_exists: str = "fail_if_running"
+    replaceable: tuple[str, ...] = ()
     reason: str | None = None
     recursive: bool = True
     force: bool = False
+    output: Raw = ABSENT
     new_instance: str | None = None
     execution: str | None = None
     reserved: bool = False
     restarts: bool = False
+    tags: dict[str, str] = {}
+    trace: TraceContext | None = None
+    fork_of: Origin | None = None
+    to: int = 0
+    failed_calls: bool = False
 
     @property
     def target(self) -> str:
         """The target instance of the message: a restart under a new id is the start of that instance."""
         return self.new_instance or self.instance
+
+    @property
+    def may_end_existing(self) -> bool:
+        """Whether a start may end an instance that has its id."""
+        return self.if_exists in ("replace", "replace_if")
+
+    def may_replace(self, status: str) -> bool:
+        """Whether a start may replace an instance of this status."""
+        match self.if_exists:
+            case "replace":
+                return True
+            case "fail_if_running":
+                return status in ENDED_STATUSES
+            case "replace_if":
+                return status in self.replaceable
+            case _:
+                return False
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):

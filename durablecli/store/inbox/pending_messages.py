@@ -95,15 +95,10 @@ def _pending_row(start: PendingItem, status: str, old: InstanceSummary | None) -
         execution="",
         parent=None,
         version=item.version,
+        tags=item.tags if item.name or old is None else old.tags,
         created=message.at,
         updated=message.at,
-        records=0,
-        bytes=0,
-        next_due=None,
-        has_pending_work=False,
         waiting=(PendingWait("start", since=message.at, fire_at=item.start_at),),
-        blocked=None,
-        blocked_at=None,
     )
 
 
@@ -129,7 +124,7 @@ def _begins_execution(seen: PredictedStatus, kind: str, item: MessageItem) -> bo
     """Return whether an engine that handles this start begins an execution."""
     if seen.status is None:
         return kind == "start" or item.new_instance is not None
-    return item.if_exists == "replace" or (item.if_exists == "fail_if_running" and seen.has_ended)
+    return item.may_replace("Terminated" if seen.will_end else seen.status)
 
 
 def _status_after(seen: PredictedStatus, kind: str) -> str:

@@ -17,6 +17,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.info_writer import EngineInfoWriter
+from durablecli.engine.progress_reports import ProgressReports
 from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, EntityOperation
 from durablecli.engine.workers.dispatcher import Dispatcher
@@ -189,7 +190,9 @@ def test_a_running_batch_is_listed_in_engine_json(tmp_path: Path) -> None:
     dispatcher.dispatch_entity_batches([make_batch("@patient@A", "wait")])
     while not dispatcher.start_times():
         pass
-    EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(patient)).update(dispatcher, NOW)
+    EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(patient)).update(
+        dispatcher, NOW, ProgressReports()
+    )
     gate.set()
     dispatcher.stop()
     said = json.loads((tmp_path / "engine.json").read_text())

@@ -334,7 +334,7 @@ def test_delays_of_signals_count_from_the_engine_clock() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        (lambda context: context.signal_entity("other", "x"), "Unexpected format in SchedulerId: 'other'"),
+        (lambda context: context.signal_entity("other", "x"), "'other' is no entity id; name the entity as @name@key"),
         (lambda context: context.signal_entity("@a@b", None), "the name of an operation must be a string, not None"),
         (lambda context: context.signal_entity("@a@b", "x", at=5), "at is a datetime or a timedelta, not int"),
         (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is not a JSON number"),

@@ -125,6 +125,11 @@ REWOUND = ev.ExecutionRewound(3, "", (3,), (4,))
 DONE = ev.ExecutionCompleted("Completed")
 
 
+def unlock(lock: int, entity: str) -> ev.EntityUnlockSent:
+    """What remote code records: it ends its critical section for each entity, and names it by the request."""
+    return ev.EntityUnlockSent(lock, id=7, request="9f", entity=entity)
+
+
 @pytest.mark.parametrize(
     "events",
     [
@@ -137,6 +142,10 @@ DONE = ev.ExecutionCompleted("Completed")
         [CALL, ev.EntityOperationCompleted(2), CALL, ev.EntityOperationFailed(4, FAILURE)],
         [ASK, ev.EntityLockGranted(2), ev.EntityUnlockSent(2), ASK, ev.EntityUnlockSent(5), DONE],
         [CALL, ev.EntityOperationFailed(2, FAILURE), DONE, REWOUND, ev.EntityOperationCompleted(2), DONE],
+        [ASK, ev.EntityLockGranted(2), unlock(2, E), unlock(2, "@e@b"), DONE],
+        [ASK, ev.EntityLockGranted(2), unlock(2, E), unlock(0, "@e@b"), DONE],
+        [ev.TaskScheduled("f", id=1), ev.TaskScheduled("f", id=1), ev.TaskScheduled("f"), ev.TaskCompleted(3), DONE],
+        [ev.OrchestratorStarted(1, AT), ev.ContinueAsNew(version="2")],
         [ev.ExecutionSuspended(), ev.ExecutionResumed(), ev.ExecutionBlocked("why"), ev.EventAwaited("e")],
     ],
 )
@@ -162,6 +171,9 @@ def test_valid_histories_have_no_findings(events: list[ev.AnyEvent]) -> None:
         ([ASK, ev.EntityLockGranted(2), ev.EntityLockGranted(2)], 4, "a second time, after n 3"),
         ([CALL, ev.EntityUnlockSent(2)], 3, "gives back the locks of n 2, which is no EntityLockRequested"),
         ([ASK, ev.EntityUnlockSent(2), ev.EntityUnlockSent(2)], 4, "gives back the locks of n 2 a second time"),
+        ([ASK, unlock(2, E), unlock(2, E)], 4, "gives back the lock of @e@a of n 2 a second time, after n 3"),
+        ([ASK, unlock(2, "@x@y")], 3, "gives back the lock of @x@y, for which n 2 didn't ask"),
+        ([ASK, ev.EntityUnlockSent(0)], 3, "gives back the locks of n 0, which is no EntityLockRequested"),
         ([TASK, ev.TaskFailed(2, FAILURE), TASK, REWOUND, ev.TaskCompleted(4)], 6, "no open TaskScheduled"),
     ],
 )

@@ -1,0 +1,45 @@
+"""`durable init`: writes the files of a new project."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+import click
+
+from durablecli.cli.options import format_exit_codes
+from durablecli.cli.output import Output
+
+_RUN = """durable run hello --input '{"names": ["Ada", "Grace"]}'"""
+
+
+@click.command(
+    "init",
+    epilog=format_exit_codes(
+        "0 done", "1 a file can't be written", "2 usage error", "4 all files exist already", "77 no permission"
+    ),
+)
+@click.argument("folder", metavar="[DIR]", default=os.curdir, type=click.Path(file_okay=False))
+@click.option("--systemd", is_flag=True, help="Also write durable.service, a unit file for the daemon.")
+def command(folder: str, systemd: bool) -> int:
+    """Start a project in a folder: a workflow, its test, durable.yaml and a .gitignore.
+
+    Files that exist are kept as they are.
+    """
+    from durablecli.scaffold.new_project import UNIT_FILE, create_project
+
+    output = Output(None)
+    project = create_project(folder, with_unit=systemd)
+    for path in project.created:
+        output.print_line(f"created  {os.path.normpath(os.path.join(folder, path))}")
+    for path in project.kept:
+        output.print_line(f"kept     {os.path.normpath(os.path.join(folder, path))}, which exists already")
+    output.print_line()
+    is_here = os.path.samefile(folder, os.curdir)
+    for text in ["pytest" if is_here else f"cd {shlex.quote(folder)}", "durable dev", _RUN]:
+        output.print_line(f"  {text}")
+    if UNIT_FILE in project.created:
+        output.print_line(
+            f"  systemctl --user enable --now {shlex.quote(os.path.abspath(os.path.join(folder, UNIT_FILE)))}"
+        )
+    return 0

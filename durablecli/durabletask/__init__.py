@@ -1,0 +1,1 @@
+"""Runs modules that are written for the `durabletask` SDK."""

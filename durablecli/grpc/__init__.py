@@ -1,0 +1,1 @@
+"""Serves a hub to the SDKs of Durable Task: `run-daemon --grpc`."""

@@ -1,0 +1,1 @@
+"""Resources: values such as connections that activities share, set up when first needed and torn down at the end."""

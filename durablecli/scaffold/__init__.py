@@ -1,0 +1,1 @@
+"""New projects: the files that `durable init` writes, and their templates."""

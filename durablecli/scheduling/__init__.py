@@ -1,0 +1,1 @@
+"""Schedules: expressions, time zones, due times, and the state of a schedule."""

@@ -1,0 +1,1 @@
+"""The logs of instances: what their functions have printed and logged."""
