@@ -53,10 +53,9 @@ def test_terminate_says_what_ends_and_asks(dashboard: RunningDashboard, page: Pa
 
 def test_an_error_in_a_dialog_is_shown_as_text(dashboard: RunningDashboard, page: Page) -> None:
     id = dashboard.start("approval", "<p id=verb><b>bold", None, "Running")
+    page.add_init_script("sessionStorage.setItem('live', 'off')")
     page.goto(f"/ui/instances/{quote(id)}")
     link = page.get_by_role("link", name="Terminate…")
-    page.evaluate("window.stop()")  # it doesn't follow the changes any more
-    page.evaluate("for (const each of document.querySelectorAll('[data-live]')) delete each.dataset.live")
     dashboard.client.terminate(id, "gone")
     dashboard.client.wait(id, 20)
     dashboard.client.purge_instance_history(id)
@@ -97,6 +96,28 @@ def test_an_orchestration_is_started_by_the_form(dashboard: RunningDashboard, pa
     expect(page).to_have_url(re.compile("/ui/instances/verb-start$"))
     found = dashboard.client.wait("verb-start", 20)
     assert (found.output, found.tags) == ("Hello, you!", {"team": "blue"})
+
+
+def test_a_link_keeps_the_focus_when_the_page_follows_a_change(dashboard: RunningDashboard, page: Page) -> None:
+    dashboard.client.signal_entity("@counter@focus", "add", 5)
+    wait_until(lambda: dashboard.client.entity("@counter@focus").exists)
+    page.goto("/ui/entities/@counter@focus")
+    signal = page.get_by_role("link", name="Signal…")
+    signal.focus()
+    dashboard.client.signal_entity("@counter@focus", "add", 37)
+    expect(page.locator("pre.payload")).to_contain_text("42")
+    expect(signal).to_be_focused()
+
+
+def test_the_page_of_an_entity_that_is_purged_says_so(dashboard: RunningDashboard, page: Page) -> None:
+    dashboard.client.signal_entity("@counter@purged", "add", 5)
+    wait_until(lambda: dashboard.client.entity("@counter@purged").exists)
+    page.goto("/ui/entities/@counter@purged")
+    expect(page.locator("pre.payload")).to_contain_text("5")
+    dashboard.client.signal_entity("@counter@purged", "delete")
+    wait_until(lambda: not dashboard.client.entity("@counter@purged").exists)
+    dashboard.client.purge_instance_history("@counter@purged")
+    expect(page.get_by_text("Nothing was ever sent to the entity @counter@purged.")).to_be_visible()
 
 
 def test_a_verb_opens_in_a_dialog_by_the_keyboard_alone(dashboard: RunningDashboard, page: Page) -> None:

@@ -105,6 +105,11 @@
   let kept = null;
   document.addEventListener("htmx:beforeSwap", (event) => {
     const old = event.detail.target;
+    if (old.dataset.live && event.detail.xhr.status === 404) {
+      event.detail.isError = false; // what it shows was purged: the page says so
+      if (!document.querySelector("dialog[open]")) location.reload();
+      return;
+    }
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     kept = {
       open: [...old.querySelectorAll("details[id]")].map((each) => [each.id, each.open]),
@@ -112,6 +117,7 @@
       current: old.querySelector("[data-row][data-current]")?.dataset.row,
       focusedRow: focused?.closest("[data-row]")?.dataset.row,
       focusedTag: focused?.localName,
+      focusedLink: focused?.getAttribute("href"),
       chosen: [...old.querySelectorAll("select[id]")].map((each) => [each.id, each.value]),
     };
   });
@@ -131,6 +137,7 @@
     }
     if (kept.current) mark(findRow(kept.current), false);
     if (kept.focusedRow) findRow(kept.focusedRow)?.querySelector(kept.focusedTag)?.focus({ preventScroll: true });
+    else if (kept.focusedLink) document.querySelector(`a[href="${CSS.escape(kept.focusedLink)}"]`)?.focus({ preventScroll: true });
     kept = null;
     localize();
     showTicked();
