@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from importlib.util import find_spec
 
 import click
 
@@ -35,11 +36,17 @@ def command(folder: str, systemd: bool) -> int:
     for path in project.kept:
         output.print_line(f"kept     {os.path.normpath(os.path.join(folder, path))}, which exists already")
     output.print_line()
-    is_here = os.path.samefile(folder, os.curdir)
-    for text in ["pytest" if is_here else f"cd {shlex.quote(folder)}", "durable dev", _RUN]:
+    for text in _list_next_steps(folder):
         output.print_line(f"  {text}")
     if UNIT_FILE in project.created:
         output.print_line(
             f"  systemctl --user enable --now {shlex.quote(os.path.abspath(os.path.join(folder, UNIT_FILE)))}"
         )
     return 0
+
+
+def _list_next_steps(folder: str) -> list[str]:
+    """Return the commands that test and run the new project; pytest is no dependency, and may have to be installed."""
+    enter = [] if os.path.samefile(folder, os.curdir) else [f"cd {shlex.quote(folder)}"]
+    test = "pytest" if find_spec("pytest") is not None else "pip install pytest && pytest"
+    return [*enter, test, "durable dev", _RUN]

@@ -22,8 +22,8 @@ def test_a_new_project_runs_is_tested_and_is_served_by_dev(hub: CliHarness) -> N
     assert [line.split("/", 1)[1] for line in lines if line.startswith("created")] == [
         ".gitignore", "conftest.py", "durable.yaml", "tests/test_hello.py", "workflows/hello.py",
     ]  # fmt: skip
-    assert [line.strip() for line in lines[-3:]] == [
-        "cd demo", "durable dev", """durable run hello --input '{"names": ["Ada", "Grace"]}'""",
+    assert [line.strip() for line in lines[-4:]] == [
+        "cd demo", "pytest", "durable dev", """durable run hello --input '{"names": ["Ada", "Grace"]}'""",
     ]  # fmt: skip
     hub.folder = hub.folder / "demo"
     assert [row.split()[:2] for row in hub("functions").out.splitlines()[1:]] == [
