@@ -68,7 +68,7 @@ def test_every_setting_is_described(site: Path) -> None:
     text = text_of(site / "configuration.html")
     fields = [field.name for field in msgspec.structs.fields(Config) if field.name not in ("base", "project")]
     assert [name for name in fields if name not in text] == []
-    assert "DURABLE_CONCURRENCY__PROCESS_WORKERS" in text
+    assert "concurrency.process_workers" in text
 
 
 @pytest.mark.parametrize(
