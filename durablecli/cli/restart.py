@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from durablecli.cli.clients import HubChoice, open_client
+from durablecli.cli.clients import HubChoice, open_client, open_configured_client
 from durablecli.cli.input_values import INPUT_HELP, read_value
-from durablecli.cli.options import common_options, format_exit_codes, ids_argument
+from durablecli.cli.lookup import find_input_rules
+from durablecli.cli.options import app_option, common_options, format_exit_codes, ids_argument
 from durablecli.cli.output import Output
 from durablecli.client import SAME_INPUT, HubClient
 from durablecli.errors import UsageError
+
+if TYPE_CHECKING:
+    from durablecli.config import Config
 
 EPILOG = format_exit_codes(
     "0 started",
@@ -29,22 +35,39 @@ EPILOG = format_exit_codes(
 @click.option("--same-id", is_flag=True, help="Keep the id; the instance must have ended. Default: a new id.")
 @click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Another input: {INPUT_HELP}.")
 @click.option("--edit", is_flag=True, help="Edit the input in $VISUAL or $EDITOR first; for one instance.")
+@click.option("--anyway", is_flag=True, help="Accept another input that doesn't fit the orchestrator.")
+@app_option
 @common_options
 def command(
-    ids: tuple[str, ...], same_id: bool, text: str | None, edit: bool, hub: HubChoice, output_format: str | None
+    ids: tuple[str, ...],
+    same_id: bool,
+    text: str | None,
+    edit: bool,
+    anyway: bool,
+    app: tuple[str, ...],
+    hub: HubChoice,
+    output_format: str | None,
 ) -> int:
-    """Start instances again, and print the new ids."""
+    """Start instances again, and print the new ids.
+
+    Another input is checked as that of durable start.
+    """
     from durablecli.cli.bulk import for_each
 
     if edit and (text is not None or len(ids) > 1):
         raise UsageError("--edit is for one instance, and not together with --input")
-    client, output = open_client(hub), Output(output_format)
+    output = Output(output_format)
+    config = None if text is None and not edit else hub.load_settings(app)
+    client = open_client(hub) if config is None else open_configured_client(config, check_names=not anyway)
     value = SAME_INPUT if text is None else read_value(text)
     if edit:
         value = _edit_input(client, ids[0])
+    check = None if config is None or anyway else _make_input_check(client, config, value)
     started: list[dict[str, str]] = []
 
     def restart_one(instance: str) -> None:
+        if check is not None:
+            check(instance)
         new = client.restart(instance, not same_id, client_input=value)
         started.append({"instanceId": new, "restartOf": instance})
         if output.is_human_readable:
@@ -54,6 +77,20 @@ def command(
     if not output.is_human_readable:
         output.print_values(started)
     return code
+
+
+def _make_input_check(client: HubClient, config: Config, value: Any) -> Callable[[str], None]:
+    """Return a function that raises InvalidInput if the orchestrator of an instance can't take another input."""
+    from durablecli.model.payloads import encode
+
+    rules_of = cache(lambda name: find_input_rules(client, config, name, None))  # it may load the modules
+
+    def check(instance: str) -> None:
+        name = client.get_status(instance).name
+        if name is not None and (rules := rules_of(name)) is not None:
+            rules.check(encode(value))
+
+    return check
 
 
 def _edit_input(client: HubClient, instance: str) -> Any:

@@ -10,7 +10,7 @@ import click
 
 from durablecli.cli.clients import HubChoice, lacks_engine, open_configured_client
 from durablecli.cli.input_values import read_batch
-from durablecli.cli.lookup import anyway_option, check_orchestrator, find_input_rules, warn_unchecked
+from durablecli.cli.lookup import check_orchestrator, find_input_rules, warn_unchecked
 from durablecli.cli.options import app_option, common_options, format_exit_codes, resolve_due_time, tag_option
 from durablecli.cli.output import Output, echo
 from durablecli.cli.param_types import DurationParam, FunctionNameParam, InstanceIdParam, TimeParam
@@ -60,7 +60,7 @@ if TYPE_CHECKING:  # only named: a verb imports the client when it has parsed it
     "--wait", "and_wait", is_flag=True, help="Wait until it has ended, print the output, exit as durable wait."
 )
 @click.option("--timeout", type=DurationParam(), metavar="DURATION", help="Longest time to wait (with --wait).")
-@anyway_option
+@click.option("--anyway", is_flag=True, help="Accept a name that isn't found, and an input that doesn't fit.")
 @app_option
 @common_options
 def command(

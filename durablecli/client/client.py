@@ -16,7 +16,6 @@ from durablecli.client.entity_reader import EntityReader
 from durablecli.client.entity_status import EntityStatus
 from durablecli.client.event_target_cache import EventTargetCache
 from durablecli.client.orchestration_status import DurableOrchestrationStatus, PurgeHistoryResult
-from durablecli.client.published_functions import PublishedFunctions
 from durablecli.client.queries import build_query
 from durablecli.client.rerun import RerunVerbs
 from durablecli.client.start import IF_EXISTS_POLICIES, build_batch_items, start_with_id
@@ -72,9 +71,8 @@ class Client(RerunVerbs):
         reader = StatusReader(self.root, self._disk, mailbox if isinstance(mailbox, PublicationStatus) else None)
         entity_reader, inbox = EntityReader(reader), Inbox(self._disk, self.root)
         submitter = Submitter(self._disk, reader, entity_reader, inbox, mailbox, on_create)
-        super().__init__(reader, entity_reader, submitter, inbox)
+        super().__init__(reader, entity_reader, submitter, inbox, check_names)
         self._direct_mailbox = mailbox
-        self._checks_names = check_names
         self._event_targets = EventTargetCache(EndDetector(self._disk, self.root))
 
     is_foreign = False
@@ -287,10 +285,6 @@ class Client(RerunVerbs):
         from durablecli.store.check import repair
 
         return repair.repair_hub(self.root, self._disk)
-
-    def _get_running_engine_functions(self) -> PublishedFunctions | None:
-        """Return the functions of the running engine; None if none runs or names aren't to be checked."""
-        return self._reader.read_published() if self._checks_names and self._reader.read_engine_status().alive else None
 
     def _resolve_function_name(self, function: str | Callable[..., Any]) -> str:
         return self._resolve_function(function)[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 from durablecli.client.entity_reader import EntityReader
 from durablecli.client.fork_preview import ForkPreview, describe_fork
+from durablecli.client.published_functions import PublishedFunctions
 from durablecli.client.queries import HubQueries
 from durablecli.client.start import start_with_id
 from durablecli.client.status_builder import parse_records
@@ -28,10 +29,17 @@ SAME_INPUT: Any = object()
 class RerunVerbs(HubQueries):
     """Reads one hub, and runs work of its instances again. The hub is written through `submitter` and `inbox`."""
 
-    def __init__(self, reader: StatusReader, entity_reader: EntityReader, submitter: Submitter, inbox: Inbox) -> None:
+    def __init__(
+        self, reader: StatusReader, entity_reader: EntityReader, submitter: Submitter, inbox: Inbox, checks_names: bool
+    ) -> None:
         super().__init__(reader, entity_reader)
         self._submitter = submitter
         self._inbox = inbox
+        self._checks_names = checks_names
+
+    def _get_running_engine_functions(self) -> PublishedFunctions | None:
+        """Return the functions of the running engine; None if none runs or names aren't to be checked."""
+        return self._reader.read_published() if self._checks_names and self._reader.read_engine_status().alive else None
 
     def restart(
         self, instance_id: str, restart_with_new_instance_id: bool = True, *, client_input: Any = SAME_INPUT
@@ -39,11 +47,15 @@ class RerunVerbs(HubQueries):
         """Start an instance again with the same name, version and tags; return the id of the new run.
 
         It gets the same input, unless `client_input` is given. With `restart_with_new_instance_id=False` it keeps its
-        id; raises WrongState unless it has ended.
+        id; raises WrongState unless it has ended. Raises InvalidInput for another input if the running engine says that
+        the orchestrator can't take it.
         """
         current = self._reader.get_usable(instance_id)
         version, tags = current.version, current.tags
         value = encode(current.raw_input if client_input is SAME_INPUT else client_input)
+        published = None if client_input is SAME_INPUT else self._get_running_engine_functions()
+        if published is not None and (rules := published.input_rules(current.name or "")) is not None:
+            rules.check(value)
         if restart_with_new_instance_id:
             item = MessageItem(new_id(), current.name, value, version, tags=tags)
             return self._submitter.open_mailbox().post("start", [item]).instances[0]

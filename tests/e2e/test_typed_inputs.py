@@ -96,6 +96,23 @@ def test_a_start_is_checked_by_what_the_running_engine_has_published(hub: CliHar
     assert "city" in child.err
 
 
+def test_another_input_of_a_restart_is_checked_with_and_without_an_engine(hub: CliHarness) -> None:
+    call(hub, "start", "order", "--id", "a", "-p", "id=1", "-p", "city=Graz")
+    daemon = hub.start_daemon("typed")
+    hub("wait", "a")
+    for _ in range(2):
+        for same_id in ([], ["--same-id"]):
+            refused = call(hub, "restart", "a", *same_id, "--input", '{"id": "x", "city": "Graz"}', code=2)
+            assert refused.err.endswith("durable: $.id: expected int, got 'x'\n")
+        daemon.kill()
+    assert hub.read_status("a")["output"][1] == 1
+    again = call(hub, "restart", "a", "--input", '{"id": 2, "city": "Graz"}').out.strip()
+    forced = call(hub, "restart", "a", "--input", "[]", "--anyway").out.strip()
+    call(hub, "run-daemon", "--until-idle")
+    assert hub.read_status(again)["output"][1] == 2
+    assert hub.read_status(forced)["runtimeStatus"] == "Failed"
+
+
 def test_the_shell_completes_the_fields(hub: CliHarness) -> None:
     app = str(FLOWS / "typed.py")
     hub.environment |= {"_DURABLE_COMPLETE": "bash_complete"}
