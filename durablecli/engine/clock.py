@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Protocol
+
+_ROUNDING = 0.0005
+"""The rounding error of times, in microseconds."""
 
 
 class Clock(Protocol):
@@ -27,6 +31,10 @@ class VirtualClock:
 
     def now(self) -> datetime:
         return self._now
+
+    def time_after(self, seconds: float) -> datetime:
+        """Return the time in so many seconds: never earlier, so that what is due then is due at the time returned."""
+        return self._now + timedelta(microseconds=ceil(seconds * 1e6 - _ROUNDING))
 
     def move_to(self, time: datetime) -> None:
         self._now = time

@@ -143,7 +143,7 @@ def test_an_instance_that_begins_again_is_not_purged(monkeypatch: pytest.MonkeyP
         for name in ("a", "x"):
             hub.client.start_new(fails, name)
             hub.run()
-        hub.advance(2 * DAY)
+        hub.clock.advance(2 * DAY)
         while not count_purged(hub):
             hub.engine.step()
         hub.engine.submit(verb, [MessageItem("x", "waits" if verb == "start" else None, if_exists="fail_if_running")])
@@ -157,7 +157,7 @@ def test_very_many_are_purged_in_slices_between_which_others_work(monkeypatch: p
     with make_hub(completed=DAY) as hub:
         hub.client.start_many(calls, range(300))
         hub.run()
-        hub.advance(2 * DAY)
+        hub.clock.advance(2 * DAY)
         purged_before: list[int] = []
 
         def slices() -> Iterable[int]:

@@ -1,4 +1,5 @@
-"""The time-outs of running activities: one thread watches all calls that have one; others cost nothing.
+"""The time-outs of running activities: one thread watches all calls that have one; others cost nothing. Without threads
+`maintain` does that, by a clock that need not be the system's.
 
 A time-out is the result of its attempt. Whoever settles the call first reports its result: the pool that runs it, or
 the thread here. So what a function returns after its time-out is dropped, even if the same call runs again meanwhile.
@@ -24,16 +25,26 @@ from durablecli.model.events import TaskScheduled
 from durablecli.model.failures import Failure, qualified_name
 
 _LONGEST_WAIT = 3600.0
+_TOLERANCE = 1e-9
+"""The rounding error of times, in seconds."""
 _MIN_REMOVED = 64
 """Entries of settled calls that may stay in the heap, beside as many as there are others."""
 
 
 class Deadlines:
     """Watches calls. `expire` is called, in a thread of its own, with each call whose time-out has passed, and with
-    what to say of it."""
+    what to say of it. Time is counted by `clock`, in seconds; one that isn't the system's needs `threaded=False`."""
 
-    def __init__(self, expire: Callable[[ActivityCall, str], object]) -> None:
+    def __init__(
+        self,
+        expire: Callable[[ActivityCall, str], object],
+        clock: Callable[[], float] = monotonic,
+        *,
+        threaded: bool = True,
+    ) -> None:
         self._expire = expire
+        self.clock = clock
+        self._threaded = threaded
         self._changed = threading.Condition()
         self._heap: list[tuple[float, int]] = []
         self._watched: dict[int, tuple[CallTimer, ActivityCall]] = {}
@@ -54,10 +65,22 @@ class Deadlines:
         return CallTimer(self, timeout, heartbeat) if timeout is not None or heartbeat is not None else None
 
     def maintain(self) -> None:
-        """Start the thread if calls are watched and it couldn't be started for lack of threads."""
-        if self._thread is None and self._watched:
+        """Start the thread if calls are watched and it couldn't be started for lack of threads. Without threads, expire
+        the calls whose time-out has passed."""
+        if not self._threaded:
+            while (expired := self._take_next()) is not None:
+                self._end(*expired)
+        elif self._thread is None and self._watched:
             with self._changed:
                 self._start_thread()
+
+    @property
+    def next_due_in(self) -> float | None:
+        """In how many seconds `maintain` has something to do without threads; None if no call is watched."""
+        with self._changed:
+            while self._heap and self._heap[0][1] not in self._watched:
+                heapq.heappop(self._heap)
+            return max(0.0, self._heap[0][0] - self.clock()) if self._heap else None
 
     def stop(self) -> None:
         """Expire nothing more."""
@@ -71,7 +94,7 @@ class Deadlines:
             if timer.is_settled:
                 return
             self._drop(timer)
-            timer.began = timer.last_beat = monotonic()
+            timer.began = timer.last_beat = self.clock()
             timer.number = number = next(self._numbers)
             self._watched[number] = timer, call
             self._push(timer.due_at, number)
@@ -102,33 +125,45 @@ class Deadlines:
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._run, name="durable-deadlines", daemon=True)
-        if not self._stopped and start_thread(thread):
+        if self._threaded and not self._stopped and start_thread(thread):
             self._thread = thread
 
     def _run(self) -> None:
         while (expired := self._wait_for_next()) is not None:
-            timer, call = expired
-            if not call.cancellation.abandoned:
-                with suppress(Exception):  # one call must not end the watch over the others
-                    self._expire(call, timer.describe())
+            self._end(*expired)
+
+    def _end(self, timer: CallTimer, call: ActivityCall) -> None:
+        if not call.cancellation.abandoned:
+            with suppress(Exception):  # one call must not end the watch over the others
+                self._expire(call, timer.describe())
 
     def _wait_for_next(self) -> tuple[CallTimer, ActivityCall] | None:
         """Wait for the next call whose time-out passes, and settle it; None when the engine stops."""
         with self._changed:
             while not self._stopped:
-                now = monotonic()
-                while self._heap and self._heap[0][0] <= now:
-                    _, number = heapq.heappop(self._heap)
-                    if (found := self._watched.get(number)) is None:
-                        continue
-                    timer = found[0]
-                    if timer.due_at > now:  # a heartbeat came
-                        self._push(timer.due_at, number)
-                        continue
-                    self._drop(timer)
-                    timer.is_settled = True
+                if (found := self._take_expired()) is not None:
                     return found
-                self._changed.wait(min(_LONGEST_WAIT, self._heap[0][0] - now) if self._heap else None)
+                self._changed.wait(min(_LONGEST_WAIT, self._heap[0][0] - self.clock()) if self._heap else None)
+        return None
+
+    def _take_next(self) -> tuple[CallTimer, ActivityCall] | None:
+        with self._changed:
+            return None if self._stopped else self._take_expired()
+
+    def _take_expired(self) -> tuple[CallTimer, ActivityCall] | None:
+        """Settle the next call whose time-out has passed, and return it; None if there is none now."""
+        now = self.clock()
+        while self._heap and self._heap[0][0] <= now + _TOLERANCE:
+            _, number = heapq.heappop(self._heap)
+            if (found := self._watched.get(number)) is None:
+                continue
+            timer = found[0]
+            if timer.due_at > now + _TOLERANCE:  # a heartbeat came
+                self._push(timer.due_at, number)
+                continue
+            self._drop(timer)
+            timer.is_settled = True
+            return found
         return None
 
 
@@ -157,11 +192,11 @@ class CallTimer:
 
     def beat(self) -> None:
         """Note a heartbeat."""
-        self.last_beat = monotonic()
+        self.last_beat = self._deadlines.clock()
 
     @property
     def due_at(self) -> float:
-        """The monotonic time at which it times out, unless a heartbeat comes."""
+        """The time at which it times out, by the clock, unless a heartbeat comes."""
         total = float("inf") if self._timeout is None else self.began + self._timeout
         beat = float("inf") if self.heartbeat_timeout is None else self.last_beat + self.heartbeat_timeout
         return min(total, beat)

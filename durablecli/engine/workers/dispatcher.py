@@ -50,10 +50,13 @@ class Dispatcher:
         remote_work: WorkerPool | None = None,
         clock: Callable[[], float] = monotonic,
         rate_file: RateFile | None = None,
+        *,
+        use_threads: bool = True,
     ) -> None:
         """`remote_work` takes the calls of functions that aren't loaded here; without it they aren't dispatched.
 
-        Rates count by `clock`, and over restarts if there is a `rate_file`.
+        Rates and time-outs count by `clock`, and rates over restarts if there is a `rate_file`. Without `use_threads`,
+        which another clock than the system's needs, time-outs are looked at in `maintain` only.
         """
         self._registry = registry
         self._remote = RemoteFunctions(are_served=remote_work is not None)
@@ -71,7 +74,7 @@ class Dispatcher:
         self._pending_reruns: dict[WorkKey, ActivityTask] = {}
         """Tasks that are needed again, but whose earlier call, whose result doesn't count, is still in flight."""
         self._abandoned_count = 0
-        self._deadlines = Deadlines(self._expire)
+        self.deadlines = Deadlines(self._expire, clock, threaded=use_threads)
         self._paused = False
 
     @property
@@ -160,7 +163,7 @@ class Dispatcher:
         timeouts = options.timeout, options.heartbeat_timeout, scheduled.timeout, scheduled.heartbeat_timeout
         if timeouts != _NO_TIMEOUTS:
             remote = function.executor == REMOTE
-            cancellation.timer = self._deadlines.make_timer(options, scheduled, remote=remote)
+            cancellation.timer = self.deadlines.make_timer(options, scheduled, remote=remote)
         return ActivityCall(
             key,
             function,
@@ -312,16 +315,16 @@ class Dispatcher:
     def stop(self) -> None:
         for call in self._in_flight.values():
             call.cancellation.abandon(ENGINE_STOPS)
-        self._deadlines.stop()
+        self.deadlines.stop()
         self._pools.stop()
         self.limited.limiter.close()
 
     def maintain(self) -> None:
         """Start what a rate lets begin now and what couldn't be started for lack of threads, and offer the work of lost
-        workers again."""
+        workers again. Without threads, expire what has timed out."""
         self.limited.maintain()
         self._pools.maintain()
-        self._deadlines.maintain()
+        self.deadlines.maintain()
 
     def set_app(self, app: AppLocation) -> None:
         """Have worker processes load the app from here. Those that run finish their call before they are replaced."""

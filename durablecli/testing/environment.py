@@ -1,17 +1,8 @@
-"""For tests of workflows: the real engine on a hub in memory, with a clock that only the test moves.
-
-    with testing.hub(my_orchestrator, my_activity) as hub:
-        instance = hub.client.start_new(my_orchestrator, client_input=1)
-        status = hub.finish(instance)
-
-There are no threads, no files and no waiting. Activities and entity operations run one after another, in the order in
-which they were scheduled.
-"""
+"""A hub in memory, whose engine a test runs: `TestEnvironment`."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,10 +15,8 @@ from durablecli.config import ConcurrencyConfig
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.engine import Engine
 from durablecli.engine.engine_options import EngineOptions
-from durablecli.engine.workers.activity import ActivityCall
-from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher
-from durablecli.engine.workers.pool import ReportResult, WorkItem
+from durablecli.engine.workers.pool import ReportResult
 from durablecli.errors import TimedOut
 from durablecli.registry import Registry
 from durablecli.store.hub import open_hub
@@ -35,8 +24,7 @@ from durablecli.store.inbox.messages import MessageItem, Receipt
 from durablecli.store.index import Index
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.rate_file import RateFile
-
-__all__ = ["TestEnvironment", "hub"]
+from durablecli.testing.inline_pool import InlinePool
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _ROOT = "hub"
@@ -95,20 +83,20 @@ class TestEnvironment:
         """Run the engine until nothing more can happen at the current time."""
         with self.engine.log_capture:
             for _ in range(_MAX_STEPS):
-                worked = self.pool.run_next()
-                if not self.engine.step() and not worked and self._is_quiescent():
+                worked = self.pool.continue_calls() or self.pool.run_next()
+                is_idle = not self.engine.step() and not worked and self._is_quiescent()
+                if is_idle and not self._wait_outside():
                     self.engine.flush()
                     return
         raise TimedOut(f"the hub is still busy after {_MAX_STEPS:,} cycles; is there an infinite loop?")
 
     def advance(self, by: timedelta) -> None:
-        """Advance the clock; timers fire at their times, one after another."""
+        """Advance the clock; whatever comes due happens at its time, one after another."""
         until = self.clock.now() + by
         self.run()
-        while (due := self._next_due_time()) is not None and due <= until:
-            self.clock.move_to(max(due, self.clock.now()))
-            self.run()
-        self.clock.move_to(until)
+        while self.clock.now() < until:
+            due = self._next_due_time()
+            self._move_to(until if due is None else min(due, until))
 
     def finish(self, instance_id: str, limit: timedelta = timedelta(days=366)) -> DurableOrchestrationStatus:
         """Advance the clock until an instance has ended, and return its status. Raises TimedOut after `limit`."""
@@ -116,11 +104,15 @@ class TestEnvironment:
         self.run()
         while not (status := self.client.get_status(instance_id)).ended:
             due = self._next_due_time()
-            if due is None or due > until:
+            if due is None or due > until or not self._can_continue():
                 raise TimedOut(f"{instance_id} hasn't ended: {self._explain_status(status)}")
-            self.clock.move_to(max(due, self.clock.now()))
-            self.run()
+            self._move_to(due)
         return status
+
+    def _move_to(self, due: datetime) -> None:
+        """Move the clock on, to a time at which something is due. What was due by now has happened."""
+        self.clock.move_to(max(due, self.clock.now() + timedelta.resolution))
+        self.run()
 
     def _explain_status(self, status: DurableOrchestrationStatus) -> str:
         """Explain why an instance makes no progress, and why those that it waits for make none."""
@@ -151,6 +143,7 @@ class TestEnvironment:
         Raises ValueError if `resource` isn't decorated with `@df.resource`.
         """
         self.registry.resources.override(resource, replacement)
+        self.pool.close_resources()
 
     # ── engine ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,7 +165,7 @@ class TestEnvironment:
         self.engine.hub.index.close()
 
     def _open_engine(self) -> tuple[Engine, InlinePool]:
-        pool = InlinePool()
+        pool = InlinePool(self.clock)
         self._inject_clients()
 
         def make_dispatcher(report: ReportResult) -> Dispatcher:
@@ -180,7 +173,7 @@ class TestEnvironment:
             remote_work = self._options.remote_work
             return Dispatcher(
                 self.registry, report, ConcurrencyConfig(), make_pool=lambda kind: pool, remote_work=remote_work,
-                clock=self._monotonic, rate_file=RateFile(self.disk, _ROOT),
+                clock=self._monotonic, rate_file=RateFile(self.disk, _ROOT), use_threads=False,
             )  # fmt: skip
 
         opened = open_hub(_ROOT, self.disk, lock=False, index=Index())
@@ -206,71 +199,29 @@ class TestEnvironment:
         return (self.clock.now() - self._start).total_seconds()
 
     def _next_due_time(self) -> datetime | None:
-        """When the next timer fires, or a rate may let a call begin."""
+        """When the next timer fires, a call times out, a rate may let one begin, or asyncio wakes one."""
+        return min((due for due in (self._next_engine_time(), self.pool.due_at) if due is not None), default=None)
+
+    def _next_engine_time(self) -> datetime | None:
         dispatcher = self.engine.dispatcher
-        starts_in = None if dispatcher is None else dispatcher.limited.next_start_in
-        begin = None if starts_in is None else self.clock.now() + timedelta(seconds=starts_in)
-        return min((due for due in (self.engine.timers.next_due_time(), begin) if due is not None), default=None)
+        waits = () if dispatcher is None else (dispatcher.limited.next_start_in, dispatcher.deadlines.next_due_in)
+        times = [self.clock.time_after(each) for each in waits if each is not None]
+        due = self.engine.timers.next_due_time()
+        return min(times if due is None else [due, *times], default=None)
+
+    def _can_continue(self) -> bool:
+        """Whether time alone may change something: the tasks of a resource on the event loop don't count."""
+        return self.pool.is_busy or self._next_engine_time() is not None
 
     def _is_quiescent(self) -> bool:
+        due = self._next_engine_time()
+        has_work = self.pool.waiting or self.pool.has_ready
+        return self.engine.is_quiescent and not has_work and (due is None or due > self.clock.now())
+
+    def _wait_outside(self) -> bool:
+        """Wait in real time for what running activities may wait for outside the clock; return whether it has come."""
         due = self._next_due_time()
-        return self.engine.is_quiescent and not self.pool.waiting and (due is None or due > self.clock.now())
-
-
-class InlinePool:
-    """The worker pool of all activities and entities. It runs one call at a time, in `run_next`."""
-
-    def __init__(self) -> None:
-        self.report: ReportResult = lambda result: None
-        self.waiting: dict[WorkKey, WorkItem] = {}
-
-    def start(self, calls: Iterable[WorkItem]) -> None:
-        for call in calls:
-            self.waiting[call.key] = call
-
-    def run_next(self, key: WorkKey | None = None) -> bool:
-        """Run the oldest call, or the one with this key; return False if there is none."""
-        if not self.waiting:
-            return False
-        call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
-        if isinstance(call, ActivityCall) and call.function.executor == "async":
-            self.report(asyncio.run(call.run_async()))
-        else:
-            self.report(call.run())
-        return True
-
-    def cancel(self, key: WorkKey) -> None:
-        call = self.waiting.pop(key, None)
-        if call is not None:
-            self.report(call.make_cancelled_result())
-
-    def expire(self, call: WorkItem) -> None:
-        """Nothing times out: the time of the clock passes only between calls."""
-
-    def notify_cancel(self, key: WorkKey) -> None: ...
-
-    def pause(self) -> None:
-        self.waiting.clear()
-
-    def maintain(self) -> None: ...
-
-    @property
-    def is_busy(self) -> bool:
-        return False
-
-    @property
-    def capacity(self) -> int:
-        return 1
-
-    @property
-    def queue_length(self) -> int:
-        return len(self.waiting)
-
-    def start_times(self) -> dict[WorkKey, float]:
-        return {}
-
-    def stop(self) -> None:
-        self.waiting.clear()
+        return self.pool.wait_outside(None if due is None else (due - self.clock.now()).total_seconds())
 
 
 class DirectMailbox:
