@@ -63,11 +63,13 @@ class Client(RerunVerbs):
         *,
         on_create: Callable[[str], None] = lambda root: None,
         check_names: bool = True,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`on_create` is called with the path of the hub when posting has created it. `check_names=False` also accepts
-        functions and operations that the running engine doesn't know."""
+        functions and operations that the running engine doesn't know. Durations count from `now`."""
         self.root = fspath(state_dir) if disk is not None else make_absolute(state_dir)
         self._disk: Disk = disk or LocalDisk()
+        self._now = now
         reader = StatusReader(self.root, self._disk, mailbox if isinstance(mailbox, PublicationStatus) else None)
         entity_reader, inbox = EntityReader(reader), Inbox(self._disk, self.root)
         submitter = Submitter(self._disk, reader, entity_reader, inbox, mailbox, on_create)
@@ -233,7 +235,7 @@ class Client(RerunVerbs):
         """
         entity = to_entity_id(entityId)
         operation = check_operation_name(operation_name)
-        scheduled = _resolve_scheduled_time(at, signal_time)
+        scheduled = _resolve_scheduled_time(at, signal_time, self._now)
         published = self._get_running_engine_functions()
         if published is not None and not published.has_entity(entity.name):
             raise published.unknown_entity_error(entity.name)
@@ -308,9 +310,9 @@ def _to_utc(time: datetime | None) -> datetime | None:
     return None if time is None else check_time(time, "a time")
 
 
-def _resolve_scheduled_time(at: object, signal_time: object) -> datetime | None:
+def _resolve_scheduled_time(at: object, signal_time: object, now: Callable[[], datetime]) -> datetime | None:
     if at is not None and signal_time is not None:
         raise UsageError("at and signal_time are the same: give only one of them")
     given = signal_time if at is None else at
     parameter = "signal_time" if at is None else "at"
-    return None if given is None else check_due_time(given, parameter, datetime.now(UTC))
+    return None if given is None else check_due_time(given, parameter, now())

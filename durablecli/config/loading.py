@@ -50,7 +50,7 @@ def load_config(
     for key in ("base", "state_dir"):
         settings[key] = make_absolute(os.path.join(project, str(settings.get(key, DEFAULT_STATE_DIR))))
     config = _build_section(Config, "", settings | {"project": project})
-    _check_schedules(config)
+    _check_schedules(CONFIG_FILE, config)
     return config
 
 
@@ -62,7 +62,9 @@ def config_from_mapping(tree: Mapping[str, object]) -> Config:
     here = make_absolute(os.curdir)
     settings = _resolve_paths(dict(_iter_settings("config", Config, "", dict(tree))))
     paths = {"base": here, "state_dir": make_absolute(DEFAULT_STATE_DIR), "project": here}
-    return _build_section(Config, "", paths | settings)
+    config = _build_section(Config, "", paths | settings)
+    _check_schedules("config", config)
+    return config
 
 
 def import_folder(config: Config) -> str | None:
@@ -159,7 +161,7 @@ def _resolve_paths(settings: dict[str, object]) -> dict[str, object]:
     return settings | {"base": make_absolute(os.curdir)} if "app" in settings else settings
 
 
-def _check_schedules(config: Config) -> None:
+def _check_schedules(source: str, config: Config) -> None:
     if not config.schedules:
         return
     from durablecli.scheduling.checks import check_schedule  # needed where there are some only
@@ -168,7 +170,7 @@ def _check_schedules(config: Config) -> None:
         try:
             check_schedule(name, one.schedule, one.timezone, one.overlap, one.input)
         except ValueError as error:
-            raise ConfigError(f"{CONFIG_FILE}: $.schedules.{name}: {error}") from None
+            raise ConfigError(f"{source}: $.schedules.{name}: {error}") from None
 
 
 # Keys, types and values.

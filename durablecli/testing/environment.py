@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durablecli.apps import function_registry
+from durablecli.apps.declared_schedules import collect_schedules
 from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.builtin.schedule_entity import DeclaredSchedules, make_schedule_entity
+from durablecli.builtin.schedule_starts import ensure_schedules
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait
-from durablecli.config import ConcurrencyConfig
+from durablecli.config import ConcurrencyConfig, Config, config_from_mapping
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.engine import Engine
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.pool import ReportResult
-from durablecli.errors import TimedOut
+from durablecli.errors import ConfigError, TimedOut
+from durablecli.model.time_spans import Duration, to_duration
+from durablecli.model.versions import VersionPolicy
 from durablecli.registry import Registry
+from durablecli.replay.function_marks import function_name
 from durablecli.store.hub import open_hub
 from durablecli.store.inbox.messages import MessageItem, Receipt
 from durablecli.store.index import Index
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.rate_file import RateFile
+from durablecli.testing.fakes import Fake, Fakes
 from durablecli.testing.inline_pool import InlinePool
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,16 +37,41 @@ _ROOT = "hub"
 _MAX_STEPS = 1_000_000
 
 
-def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -> TestEnvironment:
+def hub(
+    *functions: Any,
+    start: datetime = START,
+    replay_always: bool = False,
+    schedules: bool = False,
+    config: Config | Mapping[str, object] | None = None,
+) -> TestEnvironment:
     """Create a hub with these functions: decorated ones, modules that contain some, a DFApp or a Blueprint.
 
     Functions for the durabletask SDK need no decorator, if their contexts are annotated.
 
-    `start` is the first time of its clock. With `replay_always` each turn replays the history from its beginning.
+    `start` is the first time of its clock. With `replay_always` each turn replays the history from its beginning. With
+    `schedules` the orchestrators that have a schedule run by it.
+
+    `config` are settings as in durable.yaml, which isn't read: `{"retention": {"completed": "30d"}}`. Those of
+    retention, limits, versions, `on_nondeterminism` and schedules have an effect. Raises ConfigError for invalid ones.
     """
-    options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
+    settings = config if isinstance(config, Config) else config_from_mapping(config or {})
     is_registry = len(functions) == 1 and isinstance(functions[0], Registry)
-    return TestEnvironment(functions[0] if is_registry else build_registry(*functions), start, options)
+    registry = functions[0] if is_registry else build_registry(*functions)
+    return TestEnvironment(
+        registry, start, _make_options(settings, replay_always), schedules=settings if schedules else None
+    )
+
+
+def _make_options(config: Config, replay_always: bool) -> EngineOptions:
+    return EngineOptions(
+        replay_always=replay_always or config.replay_always,
+        fail_on_nondeterminism=config.on_nondeterminism == "fail",
+        versions=VersionPolicy(config.default_version, config.version_match, config.version_failure == "fail"),
+        limits=config.limits,
+        retention=config.retention,
+        use_threads=False,
+        turn_budget=timedelta.max,
+    )
 
 
 def build_registry(*functions: Any) -> Registry:
@@ -60,16 +91,25 @@ class TestEnvironment:
     """Tells pytest that this class, whose name begins with Test, contains no tests."""
 
     def __init__(
-        self, registry: Registry, start: datetime, options: EngineOptions, disk: MemoryDisk | None = None
+        self,
+        registry: Registry,
+        start: datetime,
+        options: EngineOptions,
+        disk: MemoryDisk | None = None,
+        *,
+        schedules: Config | None = None,
     ) -> None:
+        """`schedules` are the settings with which schedules run; without them none does."""
         self.clock = VirtualClock(start if start.tzinfo else start.replace(tzinfo=UTC))
         self._start = self.clock.now()
         self.disk = disk or MemoryDisk()
         self.registry = registry
         self.output_lines: list[str] = []
         self._options = options
-        self.client = Client(_ROOT, DirectMailbox(self), self.disk)
-        self.engine, self.pool = self._open_engine()
+        self._schedules = schedules
+        self._fakes = Fakes()
+        self.client = Client(_ROOT, DirectMailbox(self), self.disk, now=self.clock.now)
+        self.open()
 
     def __enter__(self) -> TestEnvironment:
         return self
@@ -145,18 +185,34 @@ class TestEnvironment:
         self.registry.resources.override(resource, replacement)
         self.pool.close_resources()
 
+    def fake(self, activity: str | Callable[..., Any], outcome: Any = None, *, takes: Duration = timedelta(0)) -> None:
+        """Give calls of an activity this outcome from now on, `takes` of the clock's time after they begin.
+
+        An exception is raised. A function is called with the input of the activity, or with what else its parameters
+        ask for, as if it were the activity; so is any other callable. Another value is the result. A name that no
+        function has is accepted.
+        """
+        name = function_name(activity, "activity")
+        self._fakes.add(self.registry, name, Fake(outcome, to_duration("takes", takes, timedelta(0))))
+
     # ── engine ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def restart(self, *functions: Any) -> None:
         """Kill the engine and open the hub again, with other functions if some are given."""
         if functions:
             self.registry = build_registry(*functions)
+            self._fakes.add_all(self.registry)
         self.close()
         self.open()
 
     def open(self) -> None:
         """Open the hub again after `close`, with a new engine."""
         self.engine, self.pool = self._open_engine()
+        if self._schedules is not None:
+            declared = collect_schedules(self.registry, self._schedules)
+            if declared.problems:
+                raise ConfigError(declared.problems[0])
+            ensure_schedules(declared, self.client, DirectMailbox(self), is_complete=True)
 
     def close(self) -> None:
         """Stop the engine as a kill would. Commits stay on the disk in memory."""
