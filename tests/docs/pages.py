@@ -11,6 +11,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>.*)")
 _NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+) -->")
+_SNIPPET = re.compile(r'--8<-- "(?P<file>[^"]+)"')
 _TITLE = re.compile(r'title="(?P<title>[^"]+)"')
 
 
@@ -42,7 +43,7 @@ def blocks(page: Path) -> list[Block]:
             at += 1
             continue
         end = next(n for n in range(at + 1, len(lines)) if lines[n].strip() == opening["fence"])
-        body = [line.removeprefix(opening["indent"]) for line in lines[at + 1 : end]]
+        body = _insert_files([line.removeprefix(opening["indent"]) for line in lines[at + 1 : end]])
         marker = _NOT_RUN.fullmatch(lines[at - 1].strip()) if at else None
         title = _TITLE.search(opening["info"])
         found.append(
@@ -55,6 +56,15 @@ def blocks(page: Path) -> list[Block]:
             )
         )
         at = end + 1
+    return found
+
+
+def _insert_files(body: list[str]) -> list[str]:
+    """Replace each line that names a file by the lines of the file, as the site does."""
+    found: list[str] = []
+    for line in body:
+        snippet = _SNIPPET.fullmatch(line)
+        found += [line] if snippet is None else (ROOT / snippet["file"]).read_text(encoding="utf-8").splitlines()
     return found
 
 

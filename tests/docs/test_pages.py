@@ -18,7 +18,7 @@ MAX_ATTEMPTS = 5
 
 
 @pytest.mark.timeout(600)  # a page has up to thirty commands, each a process of its own
-@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
 def test_the_code_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
     found = [block for block in blocks(page) if block.not_run is None]
     if any("curl " in block.text for block in found) and shutil.which("curl") is None:
