@@ -138,7 +138,12 @@ def run_process(arguments: Sequence[str]) -> Outside:
     began = perf_counter()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         seconds = perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)

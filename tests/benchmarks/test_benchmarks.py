@@ -24,9 +24,16 @@ from tests.benchmarks.subjects import SUBJECTS
 from tests.benchmarks.table import Budget, Cost, Row, format_markdown, format_text, make_rate
 
 INSTANCES = 5
+SUBJECTS_OF_MANY_PROCESSES = {"grpc"}
 
 
-@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param(subject, marks=pytest.mark.soak if subject in SUBJECTS_OF_MANY_PROCESSES else ())
+        for subject in SUBJECTS
+    ],
+)
 def test_each_subject_can_be_measured(subject: str, tmp_path: Path) -> None:
     rows = list(SUBJECTS[subject](Run(str(tmp_path), limit=20)))
     assert rows

@@ -16,7 +16,9 @@ from tests.support.cli_harness import CliHarness
 from tests.support.waiting import wait_until
 
 MIN_SLICES = 4
-"""No timer is late by more than this part of the time that the whole took; unsliced it would be late by all of it."""
+"""So many timers at least are due meanwhile."""
+MAX_SHARE = 0.6
+"""No timer is late by more of the time that the whole took; unsliced it would be late by all of it."""
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def measure_timer_delay(hub: CliHarness) -> Iterator[None]:
     late = [fired - due for due, fired in read_ticks(hub) if fired >= began and due <= began + took]
     print(f"\ntook {took}, {len(late)} timers were due meanwhile, the latest by {max(late)}")
     assert len(late) >= MIN_SLICES
-    assert max(late) < took / MIN_SLICES
+    assert max(late) < took * MAX_SHARE
 
 
 def read_ticks(hub: CliHarness) -> list[tuple[datetime, datetime]]:

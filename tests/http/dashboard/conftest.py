@@ -79,8 +79,9 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashb
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     # Not for the whole session: its event loop runs in this thread, where other modules run their own.
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)
     path = find_browser()
     if path is None:
         pytest.fail("the tests of the dashboard need Chromium: make browser", pytrace=False)
@@ -118,7 +119,7 @@ def open_page(browser: Browser, url: str, **options: object) -> Iterator[Page]:
     """Open a page in a fresh browser context, and check at the end what the browser did. `options` are those of the
     context, as `color_scheme` and `viewport`."""
     context = browser.new_context(base_url=url, reduced_motion="reduce", **options)  # type: ignore[arg-type]
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     findings = Findings(context, url)
     try:
         page = context.new_page()
