@@ -5,6 +5,9 @@ BIN := .venv/bin
 NODE_PROJECT := tests/sdk/javascript
 READY := .venv/.ready
 
+# Bytecode is kept, whatever the shell says: the tests start many processes, which would compile everything again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test browser network node lint coverage bench bench-peers soak docs clean
 
 demo: $(READY)
