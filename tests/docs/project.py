@@ -8,6 +8,7 @@
 - A `python` block without a title is a program, an `sh` block a list of commands. Both must succeed.
 - Of `make`, which would run the tests themselves, it is only checked that the target exists. `pip install` and `npm
   install` find their packages among those that the tests have.
+- A command that is nothing but `durable` and its arguments is forked instead of started, which saves the imports.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from typing import NamedTuple
 import yaml
 
 from tests.docs.pages import ROOT, Block, Step, steps
+from tests.support import fork_server
 from tests.support.ports import find_free_port
 
 PORT = "7071"
@@ -45,7 +48,7 @@ _VARIABLE = [
 class Job(NamedTuple):
     """A command in the background, and what it prints. `is_daemon` is said of one that works on a hub."""
 
-    process: subprocess.Popen[bytes]
+    process: fork_server.Started
     log: Path
     is_daemon: bool
 
@@ -139,8 +142,11 @@ class Project:
             _compare(step, self._as_shown(printed), done.stderr)
 
     def _bash(self, command: str) -> subprocess.CompletedProcess[str]:
+        command = self._with_ports(command)
+        if (words := split_durable(command)) is not None:
+            return fork_server.run(words, self.folder, self._env(command), _TIMEOUT)
         return subprocess.run(
-            ["bash", "-c", self._with_ports(command)], cwd=self.folder, env=self._env(command),
+            ["bash", "-c", command], cwd=self.folder, env=self._env(command),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT, check=False,
         )  # fmt: skip
 
@@ -176,10 +182,14 @@ class Project:
         command = self._with_ports(step.command.removesuffix(" &"))
         log = self.folder.parent / f"{self.folder.name}.{number}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"],
-                cwd=self.folder, env=self._env(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-            )  # fmt: skip
+            process: fork_server.Started
+            if (words := split_durable(command)) is not None:
+                process = fork_server.start(words, self.folder, self._env(command), file.fileno(), file.fileno())
+            else:
+                process = subprocess.Popen(
+                    ["bash", "-c", f"exec {command}"],
+                    cwd=self.folder, env=self._env(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                )  # fmt: skip
         self.jobs[number] = job = Job(process, log, _runs_daemon(command))
         limit = monotonic() + _TIMEOUT
         shown = _pattern([*step.output, "…"])
@@ -195,7 +205,8 @@ class Project:
 
     def _stop(self, number: int) -> None:
         process, log, is_daemon = self.jobs.pop(number)
-        process.send_signal(signal.SIGTERM)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
         code = process.wait(_TIMEOUT)
         assert not is_daemon or code == 0, f"the daemon ends with {code}:\n{log.read_text()}"
 
@@ -203,6 +214,15 @@ class Project:
         process = self.jobs.pop(number).process
         process.kill()
         process.wait()
+
+
+def split_durable(command: str) -> list[str] | None:
+    """Split a call of `durable` into its arguments; None for a command that needs a shell or is another one."""
+    unquoted = re.sub(r"'[^']*'", "", command)
+    if re.search(r"[$`*?~{}\\\n|&;<>()#!]", unquoted):
+        return None
+    words = shlex.split(command)
+    return words[1:] if words[:1] == ["durable"] else None
 
 
 def _runs_daemon(command: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, Block, blocks
-from tests.docs.project import Project
+from tests.docs.project import Project, split_durable
 
 README = ROOT / "README.md"
 MAX_README_WORDS = 900
@@ -81,6 +81,22 @@ def test_a_transcript_that_lies_fails(text: str, tmp_path: Path) -> None:
 def test_a_transcript_that_is_true_passes(text: str, tmp_path: Path) -> None:
     with Project(tmp_path) as project:
         project.run(Block(1, "console", None, text, None))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("durable status x", ["status", "x"]),
+        ("""durable start tour --input '{"a": "$b | c"}'""", ["start", "tour", "--input", '{"a": "$b | c"}']),
+        ("durable list | head", None),
+        ("durable start tour --id $(id)", None),
+        ("durable run-daemon > log", None),
+        ("cat durable.yaml", None),
+        ("DURABLE_STATE_DIR=x durable list", None),
+    ],
+)
+def test_only_calls_of_durable_itself_need_no_shell(command: str, words: list[str] | None) -> None:
+    assert split_durable(command) == words
 
 
 def test_readme_is_short() -> None:
