@@ -99,6 +99,12 @@ class Function:
         """Calls the operations of the entity."""
         return FunctionEntity(self.call) if self.methods is None else ClassEntity(self.methods)
 
+    @cached_property
+    def has_async_operations(self) -> bool:
+        """Whether operations of the entity are coroutines."""
+        calls = [self.call] if self.methods is None else [method.call for method in self.methods]
+        return self.kind == "entity" and any(map(inspect.iscoroutinefunction, calls))
+
     @property
     def source_location(self) -> str:
         """The place of the definition, as `file:line`."""

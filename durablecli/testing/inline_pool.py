@@ -10,6 +10,7 @@ from typing import NamedTuple
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.decided_tasks import WorkKey
+from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.pool import ReportResult, WorkItem
 from durablecli.resources.loop_scope import close_loop_scopes, has_resources
 from durablecli.testing.virtual_loop import VirtualEventLoop
@@ -30,8 +31,8 @@ class _RunningCall(NamedTuple):
 class InlinePool:
     """The worker pool of all activities and entities. In `run_next` it begins one call, and runs it as far as it gets.
 
-    A call ends there, unless it is one of an async activity that waits. Those share an event loop, as in production,
-    whose time is virtual: `continue_calls` runs them after the clock was moved.
+    A call ends there, unless it is one of an async activity or entity that waits. Those share an event loop, whose time
+    is virtual: `continue_calls` runs them after the clock was moved.
     """
 
     def __init__(self, clock: VirtualClock | None = None) -> None:
@@ -41,7 +42,7 @@ class InlinePool:
         self._clock = clock or VirtualClock()
         self._loop: VirtualEventLoop | None = None
         self._running: dict[WorkKey, _RunningCall] = {}
-        self._ended: list[tuple[int, ActivityResult]] = []
+        self._ended: list[tuple[int, ActivityResult | EntityBatchResult]] = []
         self._begun = 0
         self._must_run_loop = False
 
@@ -54,7 +55,7 @@ class InlinePool:
         if not self.waiting:
             return False
         call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
-        if isinstance(call, ActivityCall) and call.function.executor == "async":
+        if _is_async(call):
             self._begin(call)
             self._run_loop()
         else:
@@ -89,7 +90,7 @@ class InlinePool:
         """When asyncio's next timer is due."""
         return None if self._loop is None else self._loop.due_at
 
-    def _begin(self, call: ActivityCall) -> None:
+    def _begin(self, call: WorkItem) -> None:
         if self._loop is None:
             self._loop = VirtualEventLoop(self._clock)
         if call.cancellation.timer is not None:
@@ -97,7 +98,8 @@ class InlinePool:
         self._begun += 1
         self._running[call.key] = _RunningCall(self._begun, self._loop.create_task(self._run(call, self._begun)))
 
-    async def _run(self, call: ActivityCall, order: int) -> None:
+    async def _run(self, call: WorkItem, order: int) -> None:
+        result: ActivityResult | EntityBatchResult
         try:
             result = await call.run_async()
         except BaseException as error:  # noqa: BLE001 - a task that was cancelled before its first step
@@ -177,3 +179,9 @@ class InlinePool:
         if has_resources(loop):
             loop.run_to_end(close_loop_scopes(), _CLOSE_LIMIT)
         loop.end()
+
+
+def _is_async(call: WorkItem) -> bool:
+    if isinstance(call, ActivityCall):
+        return call.function.executor == "async"
+    return call.function.newest.has_async_operations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -204,6 +206,92 @@ def test_a_call_that_can_not_end_is_named_at_once(hub: testing.TestEnvironment) 
     hub.client.start_new(one, "a", ["hangs", None, {}])
     with pytest.raises(TimedOut, match="it is waiting for activity hangs"):
         hub.finish("a")
+
+
+@df.entity
+async def slow(context: df.DurableEntityContext) -> None:
+    seconds = context.get_input()
+    await asyncio.sleep(seconds)
+    said.append(f"{context.entity_key} {seconds}")
+    context.set_state(seconds)
+    context.set_result(seconds)
+
+
+@df.entity
+class Slow:
+    def __init__(self) -> None:
+        self.total = 0
+
+    async def add(self, seconds: int) -> int:
+        await asyncio.sleep(seconds)
+        self.total += seconds
+        return self.total
+
+
+@df.orchestrator
+def asks(context: Context) -> Any:
+    calls = [context.call_entity(df.EntityId(*at), "add", value) for at, value in context.get_input()]
+    timer = context.create_timer(MINUTE)
+    is_late = (yield context.task_any([*calls, timer])) == timer
+    return [is_late, *(yield context.task_all(calls))]
+
+
+def test_operations_of_entities_wait_by_the_clock() -> None:
+    said.clear()
+    with testing.hub(slow, asks) as hub:
+        requests = [(("slow", "a"), 3600), (("slow", "b"), 120), (("slow", "b"), 60)]
+        assert hub.finish(hub.client.start_new(asks, client_input=requests)).output == [True, 3600, 120, 60]
+        assert now(hub) == HOUR
+        assert said == ["b 120", "b 60", "a 3600"]
+
+
+def test_methods_of_entities_wait_by_the_clock() -> None:
+    with testing.hub(Slow, asks) as hub:
+        requests = [(("Slow", "a"), 10), (("Slow", "a"), 20)]
+        assert hub.finish(hub.client.start_new(asks, client_input=requests)).output == [False, 10, 30]
+        assert now(hub) == 30 * SECOND
+        hub.client.signal_entity("@Slow@a", "add", 3600)
+        hub.advance(MINUTE)
+        hub.restart()
+        hub.advance(HOUR)
+        assert hub.client.entity("@Slow@a").state == {"total": 3630}
+
+
+@df.resource
+async def session() -> AsyncIterator[str]:
+    said.append("opens")
+    await asyncio.sleep(60)
+    yield "session"
+    await asyncio.sleep(1)
+    said.append("closed")
+
+
+@df.activity
+async def uses(value: object, found: str = df.Depends(session)) -> str:
+    await asyncio.sleep(60)
+    return found
+
+
+def test_async_resources_are_shared_and_torn_down_in_no_time() -> None:
+    said.clear()
+    with testing.hub(uses, one, many) as hub:
+        assert hub.finish(hub.client.start_new(many, client_input=["uses", [1, 2]])).output == ["session", "session"]
+        assert now(hub) == 2 * MINUTE
+        assert said == ["opens"]
+        hub.override(session, "other")
+        assert said == ["opens", "closed"]
+        assert call(hub, "uses", 1) == "other"
+        assert now(hub) == 3 * MINUTE
+
+
+def test_a_hub_that_is_not_closed_warns_of_nothing() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hub = testing.hub(sleeps, one)
+        call(hub, "sleeps", 1)
+        del hub
+        gc.collect()
+    assert [str(each.message) for each in caught if "VirtualEventLoop" in str(each.message)] == []
 
 
 @df.activity

@@ -82,6 +82,15 @@ class EntityBatchCall(NamedTuple):
                     break
         return run.make_result()
 
+    async def run_async(self) -> EntityBatchResult:
+        """Do the same on the current event loop."""
+        with EntityBatchRun(self) as run:
+            for operation in self.operations:
+                await run.run_async(operation)
+                if run.is_over:
+                    break
+        return run.make_result()
+
     def make_cancelled_result(self) -> EntityBatchResult:
         """Return the result of a batch that was cancelled before it started: its first operation fails, for a result
         has at least one operation. It is never read."""
@@ -160,6 +169,16 @@ class EntityBatchRun:
         if unfinished_lines:
             finish_lines(self)
         return failure
+
+    async def run_async(self, operation: EntityOperation) -> None:
+        """Run one operation on the current event loop, without a span."""
+        try:
+            value = self._invoke(operation)
+            self._complete(operation, await value if isawaitable(value) else value)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            self._fail(operation, error)
+        if unfinished_lines:
+            finish_lines(self)
 
     def _run_traced(self, operation: EntityOperation, trace: TraceContext, tracing: Tracing) -> None:
         id, execution, _ = self._batch.key
