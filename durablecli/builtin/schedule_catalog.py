@@ -11,7 +11,7 @@ from durablecli.apps.declared_schedules import DeclaredSchedule, ScheduleDeclara
 from durablecli.builtin.schedule_entity import PAUSE, RESUME
 from durablecli.builtin.schedule_starts import list_schedule_names, read_state
 from durablecli.client import Client
-from durablecli.errors import Conflict, NotFound, WrongState
+from durablecli.errors import Conflict, NotFound, UsageError, WrongState
 from durablecli.model.ids import new_id
 from durablecli.model.schedule_options import SCHEDULE_TAG, SCHEDULED_TIME_TAG
 from durablecli.model.status import InstanceSummary
@@ -96,6 +96,7 @@ class ScheduleCatalog:
         """Without `declarations`, the schedules are those that the last daemon has loaded."""
         self._client = client
         self._declared = {} if declarations is None else declarations.schedules
+        self._broken = {} if declarations is None else declarations.broken
         self._knows_app = declarations is not None
 
     def list_all(self) -> list[ScheduleView]:
@@ -135,7 +136,13 @@ class ScheduleCatalog:
         self._client.signal_schedule(view.name, RESUME)
 
     def trigger(self, name: str) -> str:
-        """Start a run now, whatever runs, and return its id. Raises NotFound."""
+        """Start a run now, whatever runs, and return its id.
+
+        Raises NotFound; UsageError if the app declares the schedule with a mistake; InvalidInput if the running engine
+        says that the orchestrator can't take its input.
+        """
+        if (problem := self._broken.get(name)) is not None:
+            raise UsageError(problem)
         view = self.get(name)
         spec = view.spec
         if spec is None:

@@ -105,6 +105,22 @@ def test_durable_yaml_declares_schedules(hub: CliHarness) -> None:
     assert show(hub, "each_second")["nextDue"].endswith("-01-01T00:00:00-05:00")
 
 
+def test_an_input_that_does_not_fit_is_refused_when_the_code_is_loaded(hub: CliHarness) -> None:
+    (hub.folder / "durable.yaml").write_text(
+        "schedules:\n"
+        "  wrong: {orchestrator: order, schedule: '@daily', input: {id: x, city: Wien}}\n"
+        "  right: {orchestrator: sweep, schedule: '@daily', input: {steps: 2}}\n"
+    )
+    app, line = ("--app", str(FLOWS / "typed.py")), "durable.yaml: schedule 'wrong' is off: its input doesn't fit order"
+    done = hub("schedule", "list", "-o", "json", *app)
+    assert [each["name"] for each in json.loads(done.out)] == ["right"]
+    assert f"{line}: $.id: expected int, got" in done.err
+    assert f"{line}: $.id: expected int, got" in hub("schedule", "trigger", "wrong", *app, code=2).err
+    assert list(hub.client.iter_ids(Query())) == []
+    hub("schedule", "trigger", "right", *app)
+    assert f"{line}: $.id" in hub.run_until_idle("typed")
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
