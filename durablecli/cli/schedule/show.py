@@ -68,7 +68,7 @@ def _describe(view: ScheduleView, now: datetime) -> Iterator[tuple[str, str]]:
         yield "running", ", ".join(state.running)
     if state.waiting:
         yield "waiting", f"{len(state.waiting)} due times"
-    yield "runs", f"{state.started} started, {state.skipped} skipped, {state.missed} missed"
+    yield "due times", f"{state.started} started, {state.skipped} skipped, {state.missed} missed"
     if spec is not None:
         for each in state.passed[-_MAX_PASSED:]:
             yield "no run", f"{spec.format_scheduled_time(each.due)}: {each.reason}"

@@ -14,6 +14,7 @@ from durablecli.http.dashboard.list_filters import BLOCKED, STATUSES, ListFilter
 from durablecli.http.dashboard.shared_reads import SharedReads
 from durablecli.http.dashboard.site import DashboardSite, is_fragment
 from durablecli.http.requests import ApiRequest, ApiRoute
+from durablecli.model.schedule_options import SCHEDULED_TIME_TAG
 
 _MAX_EXACT_SECONDS = 0.1
 _EXACT_SHARE = 0.01
@@ -59,6 +60,7 @@ class InstanceListPage:
         return self._site.render(
             request,
             "instances.html",
+            scheduled_time_tag=SCHEDULED_TIME_TAG,  # the id of the instance has it, too
             filters=filters,
             page=found.page,
             chips=chips,
