@@ -50,6 +50,21 @@ def failing(context: df.DurableOrchestrationContext) -> None:
     raise ValueError("nothing works")
 
 
+@df.activity
+def count_letters(word: str | None) -> int:
+    if word is None:
+        raise ValueError("no word was given")
+    return len(word)
+
+
+@df.orchestrator
+def collecting(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+    try:
+        return (yield context.call_activity(count_letters, context.get_input(), name="first"))
+    except df.TaskFailedError:
+        raise RuntimeError("1 word failed") from None
+
+
 @df.orchestrator
 def parent(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
     return (yield context.call_sub_orchestrator(echo, "in", instance_id="tree-child"))

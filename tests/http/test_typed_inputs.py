@@ -178,3 +178,19 @@ def test_wrong_fields_of_the_form_are_named_and_right_ones_start(typed: RunningS
     assert typed.client.wait("form", 20).output == [7, "Ring", "Wien", True, ["a", "b"]]
     wrong = typed.http.post("/ui/start", data={"name": "total", "input": '[1, "a"]'})
     assert "$[1]: expected int, got 'a'" in text_of(wrong)
+
+
+def test_the_form_of_a_restart_has_the_input_and_checks_another_one(typed: RunningServer) -> None:
+    typed.client.start_new("send", "form-restart", GOOD)
+    typed.client.wait("form-restart", 20)
+    url = {"id": "form-restart"}
+    assert "&#34;street&#34;: &#34;Ring 1&#34;" in typed.http.get("/ui/do/restart", params=url).text
+    wrong = typed.http.post("/ui/do/restart", params=url, data={"input": '{"id": "x"}'})
+    assert wrong.status_code == 400
+    assert "missing field (send needs: id, address)" in html.unescape(wrong.text)
+    broken = typed.http.post("/ui/do/restart", params=url, data={"input": '{"id": '})
+    assert "not JSON: line 1" in html.unescape(broken.text)
+    data = {"input": json.dumps({**GOOD, "id": 2})}
+    restarted = typed.http.post("/ui/do/restart", params=url, data=data)
+    id = restarted.headers["location"].removeprefix("/ui/instances/")
+    assert typed.client.wait(id, 20).output == [2, "Ring 1", "Wien", False, []]

@@ -45,6 +45,10 @@ class CheckedForm:
         """The text of a field as it was typed, except for the line ends; empty if it has none."""
         return self._values.text(name).replace("\r\n", "\n")
 
+    def has(self, name: str) -> bool:
+        """Whether the field was sent, be it empty."""
+        return self._values.has(name)
+
     def word(self, name: str) -> str:
         """The text of a field without spaces around it."""
         return self.text(name).strip()

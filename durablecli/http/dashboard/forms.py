@@ -21,6 +21,10 @@ class FormValues:
         for name, value in fields:
             self._values.setdefault(name, []).append(value)
 
+    def has(self, name: str) -> bool:
+        """Whether the form has the field, be it empty."""
+        return name in self._values
+
     def text(self, name: str) -> str:
         """The last value of a field; empty if there is none. Line ends are as the browser sends them, CRLF."""
         return self._values.get(name, [""])[-1]

@@ -5,18 +5,22 @@ A form is made from the present status, so that it names the work that runs agai
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
-from durablecli.client import Client, DurableOrchestrationStatus, EntityStatus, MessageItem, Query
-from durablecli.http.dashboard.checked_form import CheckedForm
+from durablecli.client import SAME_INPUT, Client, DurableOrchestrationStatus, EntityStatus, MessageItem, Query
+from durablecli.errors import InvalidInput, WrongState
+from durablecli.http.dashboard.checked_form import CheckedForm, InvalidForm
 from durablecli.model.status import ENDED_STATUSES
 from durablecli.plurals import format_count
 
 _MAX_DESCENDANTS = 1_000
+_MAX_NAMED = 5
+_MAX_EDITED_INPUT = 64 * 1024
 _LIVE_STATUSES = ("Pending", "Running", "Suspended")
 
 
@@ -148,13 +152,28 @@ def _describe_rewind(client: Client, status: DurableOrchestrationStatus) -> Verb
     ]
     if status.engine.alive:
         effects.insert(
-            1, "It runs the code that the engine has loaded. If you have changed the code, restart the engine first."
+            1,
+            "It runs the code that the engine has loaded. If you have changed the code, restart the engine first; "
+            "durable dev has loaded it already.",
         )
-    return VerbForm(effects, "Rewind", [_REASON], again)
+    caught = [each for each in _preview_all_failures(client, status.instance_id) if each not in again]
+    if not caught:
+        return VerbForm(effects, "Rewind", [_REASON], again)
+    hint = ", ".join(caught[:_MAX_NAMED]) + (f" and {len(caught) - _MAX_NAMED:,} more" if caught[_MAX_NAMED:] else "")
+    label = f"Also retry {format_count(len(caught), 'call')} whose failure the orchestrator has caught"
+    return VerbForm(effects, "Rewind", [FormField("caught", label, "checkbox", f"{hint}."), _REASON], again)
+
+
+def _preview_all_failures(client: Client, instance: str) -> list[str]:
+    """Describe all calls that have failed; none if they can't be retried together."""
+    try:
+        return client.rewind_preview(instance, failed_activities=True)
+    except WrongState:
+        return []
 
 
 def _rewind(client: Client, instance: str, form: CheckedForm) -> str:
-    client.rewind(instance, form.word("reason"))
+    client.rewind(instance, form.word("reason"), failed_activities=form.checked("caught"))
     return instance
 
 
@@ -163,13 +182,31 @@ def _describe_restart(client: Client, status: DurableOrchestrationStatus) -> Ver
     same = "The same id: its history is replaced" + ("" if status.ended else " (it has to end first)")
     choices = (("new", "A new id: both are kept"), ("same", same))
     effects = [f"Starts {status.name} again from the beginning, with the input{version} of {status.instance_id}."]
-    return VerbForm(effects, "Restart", [FormField("id-choice", "Instance id", "choice", choices=choices)])
+    fields = [FormField("id-choice", "Instance id", "choice", choices=choices)]
+    if (shown := _show_input(status)) is None:
+        return VerbForm(effects, "Restart", fields)
+    rows = min(12, shown.count("\n") + 2)
+    fields.append(FormField("input", "Input", "json", "JSON; change it to start with another input.", rows=rows))
+    return VerbForm(effects, "Restart", fields, initial={"input": shown})
+
+
+def _show_input(status: DurableOrchestrationStatus) -> str | None:
+    """Return the input as text to edit; None if it is too long for that."""
+    text = json.dumps(status.input_, indent=2, ensure_ascii=False)
+    return text if len(text) <= _MAX_EDITED_INPUT else None
 
 
 def _restart(client: Client, instance: str, form: CheckedForm) -> str:
     chosen = form.choice("id-choice", ("new", "same"), "new")
+    shown = _show_input(client.get_status(instance, explain_waits=False))
+    is_same = not form.has("input") or form.word("input") == shown
+    data = SAME_INPUT if is_same else form.json("input")
     form.check()
-    return client.restart(instance, chosen == "new")
+    try:
+        return client.restart(instance, chosen == "new", client_input=data)
+    except InvalidInput as error:
+        form.errors["input"] = str(error)
+        raise InvalidForm from None
 
 
 def _describe_purge(client: Client, status: DurableOrchestrationStatus) -> VerbForm:

@@ -76,6 +76,14 @@ def test_a_failed_instance_shows_what_was_raised_and_where(served: RunningServer
     assert "Traceback (most recent call last)" in text
 
 
+def test_a_failure_that_the_orchestrator_has_caught_is_shown_too(served: RunningServer, browser: httpx.Client) -> None:
+    instance = served.client.start_new("collecting")
+    served.client.wait(instance, 20)
+    text = page_of(browser, instance)
+    assert re.search(r"<h2[^>]*>RuntimeError", text)
+    assert "no word was given" in text.partition("Failed tasks")[2]
+
+
 def test_a_large_payload_is_cut_and_can_be_downloaded(served: RunningServer, browser: httpx.Client) -> None:
     instance = served.client.start_new("echo", None, "ü" * 1_000_000)
     served.client.wait(instance, 20)

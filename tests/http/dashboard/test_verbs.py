@@ -17,7 +17,7 @@ from durablecli.client import DurableOrchestrationStatus, EntityStatus, Quaranti
 from durablecli.http.dashboard.verb_buttons import entity_buttons, instance_buttons
 from durablecli.http.dashboard.verb_forms import find_descendants
 from durablecli.model.entity_id import EntityId
-from durablecli.model.events import ExecutionCompleted, ExecutionStarted, Origin
+from durablecli.model.events import ExecutionCompleted, ExecutionStarted, Origin, TaskFailed
 from durablecli.model.status import OrchestrationRuntimeStatus
 from tests.http.conftest import RunningServer
 from tests.support.history_writer import open_hub_writer
@@ -138,6 +138,21 @@ def test_a_rewind_names_the_work_that_runs_again(served: RunningServer, browser:
     served.wait_for_status(id, "Failed")
     records = [type(each.event).__name__ for each in served.client.get_history(id)]
     assert "ExecutionRewound" in records
+
+
+@pytest.mark.parametrize("caught", [False, True])
+def test_a_rewind_retries_caught_failures_if_asked(served: RunningServer, browser: httpx.Client, caught: bool) -> None:
+    id = start(served, "collecting", f"verbs-caught-{caught}", "Failed")
+    page = text_of(browser.get("/ui/do/rewind", params={"id": id}))
+    assert "Also retry 1 call whose failure the orchestrator has caught activity count_letters [first] (id 2)." in page
+    assert browser.post("/ui/do/rewind", params={"id": id}, data={"caught": "on" if caught else ""}).status_code == 303
+
+    def count_ends() -> int:
+        return sum(isinstance(each.event, ExecutionCompleted) for each in served.client.get_history(id))
+
+    wait_until(lambda: count_ends() == 2)
+    failures = [each for each in served.client.get_history(id) if isinstance(each.event, TaskFailed)]
+    assert len(failures) == (2 if caught else 1)
 
 
 @pytest.mark.parametrize("choice", ["new", "same"])
