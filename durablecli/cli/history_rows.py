@@ -104,7 +104,7 @@ class HistoryFormatter:
                 output = f"output {self._format_json(event.output)}" if event.output else ""
                 return "; ".join(filter(None, (event.reason.split("\n")[0], output)))
             case ev.ExecutionRewound():
-                return f"from {event.start}: {event.reason}" if event.start else event.reason
+                return ": ".join(filter(None, (f"from {event.start}" if event.start else "", event.reason)))
             case _:
                 return self._describe_entity_event(event)
 

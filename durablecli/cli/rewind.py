@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from durablecli.cli.bulk import for_each, submit_and_report
@@ -10,7 +12,8 @@ from durablecli.cli.options import common_options, format_exit_codes
 from durablecli.cli.output import Output
 from durablecli.cli.selection import Selection, choose_ids, selection_options
 from durablecli.client import HubClient, MessageItem
-from durablecli.errors import UsageError
+from durablecli.errors import UsageError, WrongState
+from durablecli.plurals import format_count
 
 EPILOG = format_exit_codes(
     "0 on disk",
@@ -73,9 +76,18 @@ def _preview_rewinds(client: HubClient, output: Output, chosen: list[str], to: i
         for line in retried if output.is_human_readable else ():
             output.print_line(f"{instance}  would retry {line}")
         if output.is_human_readable and not retried:
-            output.print_line(f"{instance}  would continue after its failure; no work is retried")
+            caught = 0 if to or failed_activities else _count_failed_calls(client, instance)
+            hint = f"; --failed-activities retries {format_count(caught, 'failed call')}" if caught else ""
+            output.print_line(f"{instance}  would continue after its failure; no work is retried{hint}")
 
     code = for_each(chosen, preview_one)
     if not output.is_human_readable:
         output.print_values({"instanceId": instance, "sentAgain": retried} for instance, retried in found.items())
     return code
+
+
+def _count_failed_calls(client: HubClient, instance: str) -> int:
+    """Count the calls that have failed, also those whose failures were caught; 0 if they can't be retried."""
+    with suppress(WrongState):
+        return len(client.rewind_preview(instance, failed_activities=True))
+    return 0

@@ -95,8 +95,8 @@ def _load_app(config: Config, name: str) -> LoadedApp:
     from durablecli.client import unknown_orchestrator_error
 
     loaded = load_app_with_warnings(config)
-    if loaded.registry.find_orchestrator(name) is None and _serves_workers(config):
-        return loaded  # the engine that runs drives it; any name may be one of a worker's
+    if loaded.registry.find_orchestrator(name) is None and _is_for_running_engine(config, name):
+        return loaded
     if not len(loaded.registry):
         raise no_function_error(config)
     if loaded.registry.find_orchestrator(name) is None:
@@ -104,9 +104,15 @@ def _load_app(config: Config, name: str) -> LoadedApp:
     return loaded
 
 
-def _serves_workers(config: Config) -> bool:
+def _is_for_running_engine(config: Config, name: str) -> bool:
+    """Whether the engine that runs drives an orchestration that can't be loaded here.
+
+    It may have loaded the code before a mistake was saved, or serve workers: then any name may be one of theirs.
+    """
     with suppress(DurableError, OSError):
-        return open_local_client(config.state_dir).workers() is not None
+        client = open_local_client(config.state_dir)
+        published = client.published() if client.engine().alive else None
+        return client.workers() is not None or (published is not None and published.has_orchestrator(name))
     return False
 
 

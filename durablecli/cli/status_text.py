@@ -148,6 +148,8 @@ def describe_reasons(status: DurableOrchestrationStatus, now: datetime) -> Itera
         yield "", f"… and {len(status.waiting_for) - _MAX_LISTED} more"
     if status.is_remote and not status.waiting_for and status.blocked is None:
         yield "waits for", "what its code awaits, such as an external event: workers don't tell"
+    elif status.status_name == "Running" and not status.waiting_for and status.blocked is None:
+        yield "waits for", "its next turn: what it was waiting for has arrived"
     for held in status.holds:
         since = f", since {format_short_time(held.since, now)}" if held.since else ""
         yield "holds", f"lock of {format_entities(held.entities)}{since}"

@@ -164,7 +164,9 @@ def _reload_changes(
     watcher = CodeWatcher(config, app, echo, finish)
     watcher.start()
     folders = ", ".join(f"{target}/" if os.path.isdir(target) else target for target in config.app)
-    echo(f"watching {folders}: a saved change is live at once{'' if server is None else f'; dashboard {server.url}/'}")
+    echo(f"watching {folders}: a saved change is live at once")
+    if server is not None:
+        echo(f"dashboard {server.url}/")
     try:
         yield
     finally:

@@ -76,6 +76,14 @@ def format_details(*events: ev.AnyEvent) -> list[str]:
     return [formatter.format(ev.Record(n, AT, event))[-1] for n, event in enumerate(events, 1)]
 
 
+def test_a_rewind_has_a_reason_only_if_one_was_given() -> None:
+    assert format_details(ev.ExecutionRewound(19), ev.ExecutionRewound(19, "mended"), ev.ExecutionRewound(0)) == [
+        "from 19",
+        "from 19: mended",
+        "",
+    ]
+
+
 def test_what_workers_add_to_records_is_shown() -> None:
     assert format_details(
         ev.ExecutionStarted("i", "1", "Order", Raw(b"1"), held=True),

@@ -20,6 +20,7 @@ from durablecli.cli.status_text import describe_reasons
 from durablecli.client.orchestration_status import DurableOrchestrationStatus, EngineStatus
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
+from durablecli.model.status import OrchestrationRuntimeStatus
 from tests.cli.conftest import RunDurable
 from tests.support.history_writer import open_hub_writer
 
@@ -201,6 +202,21 @@ def test_a_start_that_waits_beside_an_engine_waits_for_room() -> None:
     waiting = DurableOrchestrationStatus(instance_id="b-1", created_time=now - timedelta(seconds=3), engine=engine)
     assert list(describe_reasons(waiting, now)) == [
         ("Pending", "the engine starts it when there is room (posted 3 s ago)")
+    ]
+
+
+def test_an_instance_whose_wait_is_over_waits_for_its_next_turn() -> None:
+    now = datetime.now(UTC)
+    status = DurableOrchestrationStatus(
+        instance_id="a",
+        runtime_status=OrchestrationRuntimeStatus.Running,
+        created_time=now,
+        execution="1",
+        engine=EngineStatus(alive=False),
+    )
+    assert list(describe_reasons(status, now)) == [
+        ("waits for", "its next turn: what it was waiting for has arrived"),
+        ("no daemon", "is running; start one with: durable run-daemon"),
     ]
 
 

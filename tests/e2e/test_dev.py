@@ -44,7 +44,7 @@ class Dev:
 
     def start(self, *options: str) -> DurableProcess:
         self.process = self.hub.start("dev", "--listen", "0", *options)
-        self.process.wait_for_output("watching workflows/: a saved change is live at once; dashboard http://")
+        self.process.wait_for_output("watching workflows/: a saved change is live at once\ndashboard http://")
         return self.process
 
     def save(self, name: str, text: str, *, says: str = "") -> None:
@@ -118,6 +118,17 @@ def test_broken_code_changes_nothing_and_is_shown_in_the_terminal_and_on_the_pag
         dev.wait_for("a", waits_for_event)
         client.raise_event("a", "go")
     assert dev.wait_for("a", lambda status: status.output) == ["one 0", "one 1", "one 2"]
+
+
+def test_run_uses_the_code_that_the_engine_still_has(dev: Dev) -> None:
+    hello = "import durablecli as df\n\n@df.orchestrator\ndef hello(context):\n    return 'hello'\n"
+    dev.save("hello.py", hello)
+    dev.start()
+    dev.save("hello.py", hello + "def (:\n", says="SyntaxError: invalid syntax; the code from ")
+    done = dev.hub("run", "hello")
+    assert done.out == '"hello"\n'
+    assert "can't import hello: workflows/hello.py:6: SyntaxError" in done.err
+    assert "the function 'helo' doesn't exist" in dev.hub("run", "helo", code=3).err
 
 
 def test_a_blocked_instance_resumes_when_the_code_fits_again(dev: Dev) -> None:

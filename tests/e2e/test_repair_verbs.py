@@ -73,6 +73,9 @@ def test_failed_activities_are_retried(app: CliHarness) -> None:
     (app.folder / "broken-b").touch()
     app("run", "collects", "--id", "c", "--input", '["a","b","c"]', "--app", "workflows", code=6)
     (app.folder / "broken-b").unlink()
+    assert app("rewind", "c", "--dry-run").out == (
+        "c  would continue after its failure; no work is retried; --failed-activities retries 1 failed call\n"
+    )
     preview = app("rewind", "c", "--failed-activities", "--dry-run").out
     assert preview == "c  would retry activity load (id 3)\n"
     assert app("rewind", "c", "--failed-activities").exit_code == 0
