@@ -174,8 +174,20 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
         ("concurrency: {activities: 0}", "durable.yaml: $.concurrency.activities: expected int >= 1"),
         ("concurrency: 3", "durable.yaml: $.concurrency: expected a mapping, got int"),
         ("[1]", "durable.yaml: $: expected a mapping, got list"),
-        ("app: workflows", "durable.yaml: $.app: expected array, got str"),
-        ("app: [1]", "durable.yaml: $.app: expected str, got int - at $[0]"),
+        ("app: workflows", "durable.yaml: $.app: expected a list, such as [workflows], got str"),
+        ("app: [1]", "durable.yaml: $.app[0]: expected str, got int"),
+        ("app: {a: 1}", "durable.yaml: $.app: expected a list, got mapping"),
+        ("schedules: [1]", "durable.yaml: $.schedules: expected a mapping, got list"),
+        ("schedules: {night: 1}", "durable.yaml: $.schedules.night: expected a mapping, got int"),
+        ("schedules: {night: {schedule: '@daily'}}", "durable.yaml: $.schedules.night: missing key 'orchestrator'"),
+        (
+            "schedules: {night: {orchestrator: f, schedule: '@daily', overlap: no}}",
+            "durable.yaml: $.schedules.night.overlap: expected str, got bool",
+        ),
+        (
+            "schedules: {night: {orchestrator: f, schedule: '@daily', timezon: UTC}}",
+            "durable.yaml: $.schedules.night.timezon: unknown key; did you mean 'timezone'?",
+        ),
         ("state_dir: ''", "durable.yaml: $.state_dir: expected str of length >= 1"),
         ("default_version: 1.2", "durable.yaml: $.default_version: expected str | null, got float"),
         ("on_nondeterminism: maybe", "durable.yaml: $.on_nondeterminism: 'maybe' is not one of block, fail"),
@@ -239,7 +251,7 @@ def test_variables_of_other_programs_are_left_alone() -> None:
 
 
 def test_a_slip_in_a_flag_names_the_flag() -> None:
-    with pytest.raises(ConfigError, match=r"^--default-version: expected str \| null, got array$"):
+    with pytest.raises(ConfigError, match=r"^--default-version: expected str \| null, got list$"):
         load_config(env={}, overrides={"default_version": [1]})
 
 

@@ -7,6 +7,7 @@ checked where they come from, so an error names the file, the variable or the fl
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -24,6 +25,8 @@ from durablecli.project import CONFIG_FILE, DEFAULT_STATE_DIR, WORKFLOWS_DIR, fi
 ENV_PREFIX = "DURABLE_"
 SectionT = TypeVar("SectionT", bound=ConfigSection)
 _MAX_MESSAGE_SIZE = 1024 * MIB
+_MISSING = re.compile("Object missing required field (.*)")
+_UNKNOWN = re.compile("Object contains unknown field (.*)")
 _DERIVED_FIELDS = frozenset({"base", "project"})
 
 
@@ -229,13 +232,38 @@ def _convert_value(where: str, kind: Any, value: object, *, strict: bool) -> obj
             return ByteSize(_convert_size(value, PAYLOAD_LIMIT))  # a record is one line, and has to fit into one write
         if kind is MessageSize:
             return MessageSize(_convert_size(value, _MAX_MESSAGE_SIZE))
+        if get_origin(kind) is dict and isinstance(value, dict):
+            item_kind = get_args(kind)[1]
+            return {
+                key: _convert_value(f"{where}.{key}", item_kind, item, strict=strict) for key, item in value.items()
+            }
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
         if get_origin(kind) is Literal:
             raise ConfigError(f"{where}: {value!r} is not one of {', '.join(get_args(kind))}") from None
-        raise ConfigError(f"{where}: {_lower_first(str(error).replace('`', ''))}") from None
+        raise ConfigError(_explain_mismatch(where, kind, value, str(error).replace("`", ""))) from None
     except UsageError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _explain_mismatch(where: str, kind: Any, value: object, reason: str) -> str:
+    """Put a mismatch in the words of YAML, with the whole path of the value that is wrong."""
+    reason, _, inner = reason.partition(" - at $")
+    path = f"{where}{inner}"
+    if missing := _MISSING.match(reason):
+        return f"{path}: missing key '{missing[1]}'"
+    if unknown := _UNKNOWN.match(reason):
+        known = [field.name for field in msgspec.structs.fields(kind)] if not inner and _is_struct(kind) else []
+        return f"{path}.{unknown[1]}: unknown key{did_you_mean(unknown[1], known)}"
+    if reason.startswith("Expected array") and isinstance(value, str) and not inner:
+        return f"{path}: expected a list, such as [{value}], got str"
+    for word, meant in (("array", "list"), ("object", "mapping")):
+        reason = reason.replace(f"Expected {word}", f"expected a {meant}").replace(f"got {word}", f"got {meant}")
+    return f"{path}: {_lower_first(reason)}"
+
+
+def _is_struct(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _convert_duration(value: object) -> timedelta:
