@@ -49,21 +49,25 @@ class InstanceTable:
             header.insert(3, "CHILDREN")
             for line, row in zip(cells, rows, strict=True):
                 line.insert(3, f"{counts[row.id]:,}" if counts[row.id] else "")
-        optional = (5, 6, 3, 4) if has_children else (4, 5, 3)
-        with self._output.paged():
-            self._output.print_table(header, cells, status_column=2, optional_columns=optional)
+        self._print(header, cells, (5, 6, 3, 4) if has_children else (4, 5, 3))
 
     def print_tree(self, roots: Sequence[InstanceSummary]) -> None:
         """Print instances, each with its sub-orchestrations below it."""
         children, left_out = self._read_descendants(roots)
-        header = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "DURATION", self._last_column)
+        header = ["ID", "NAME", "STATUS", "CREATED", "UPDATED", "DURATION", self._last_column]
         cells: list[list[str]] = []
         for lines, row in _arrange(roots, children, left_out):
             cells.append([f"{lines}…", *[""] * 6] if row is None else [f"{lines}{row.id}", *self._format(row)])
-        with self._output.paged():
-            self._output.print_table(header, cells, status_column=2, optional_columns=(4, 3))
+        self._print(header, cells, (4, 3))
         if left_out:
             echo(f"more sub-orchestrations: durable list --parent {next(iter(left_out))}")
+
+    def _print(self, header: list[str], cells: list[list[str]], optional: tuple[int, ...]) -> None:
+        """Print a table; on a terminal the last column needs no room if it is empty."""
+        if self._output.is_terminal and not any(line[-1] for line in cells):
+            header, cells = header[:-1], [line[:-1] for line in cells]
+        with self._output.paged():
+            self._output.print_table(header, cells, status_column=2, optional_columns=optional)
 
     def _read_descendants(self, roots: Sequence[InstanceSummary]) -> tuple[dict[str, list[InstanceSummary]], set[str]]:
         """Return the children of each instance, level by level, and the instances of which some are left out."""

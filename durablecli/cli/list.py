@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 
 import click
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from durablecli.cli.instance_table import InstanceTable
 from durablecli.cli.listing import hint_next_page, paging_options, print_payloads
 from durablecli.cli.options import common_options, format_exit_codes, history_options, tag_option
 from durablecli.cli.output import Output, echo
-from durablecli.cli.param_types import FunctionNameParam, InstanceIdParam, PastTimeParam, StatusesParam
+from durablecli.cli.param_types import STATUSES_HELP, FunctionNameParam, InstanceIdParam, PastTimeParam, StatusesParam
 from durablecli.cli.time_format import current_time
 from durablecli.client import HubClient, Query
 from durablecli.errors import UsageError
@@ -27,9 +26,7 @@ from durablecli.plurals import format_count
 @click.option(
     "--name", type=FunctionNameParam("orchestrator"), metavar="FUNCTION", help="Only instances of this orchestrator."
 )
-@click.option(
-    "--status", type=StatusesParam(), metavar="STATUS,...", help="Only these runtime statuses, comma-separated."
-)
+@click.option("--status", type=StatusesParam(), metavar="STATUS,...", help=f"Only these: {STATUSES_HELP}.")
 @click.option("--prefix", metavar="TEXT", help="Only ids that start with TEXT.")
 @click.option(
     "--parent", type=InstanceIdParam(), metavar="ID", help="Only the sub-orchestrations that this instance has started."
@@ -95,7 +92,7 @@ def command(
         table = InstanceTable(client, output, current_time(utc=utc), shows_errors=query.status == ("Failed",))
         table.print_tree(page.rows) if tree else table.print_rows(page.rows)
     else:
-        print_payloads(output, page, partial(client.get_status, show_input=False), full=full)
+        print_payloads(output, page, client.get_status, full=full)
     hint_next_page(page)
     if query.roots_only and not page.rows and cursor is None:
         _hint_children(client, query)

@@ -15,7 +15,7 @@ from durablecli.model.status import InstanceSummary
 
 F = TypeVar("F", bound=Callable[..., Any])
 ReadStatus = Callable[[str], DurableOrchestrationStatus | EntityStatus]
-_PAYLOAD_KEYS = ("output", "customStatus", "state")
+_PAYLOAD_KEYS = ("input", "output", "customStatus", "state")
 _MAX_PAYLOAD_LENGTH = 2_000
 SORT_KEYS = ("created", "updated", "name", "id", "status")
 
@@ -47,7 +47,7 @@ def hint_next_page(page: Page) -> None:
 def print_payloads(output: Output, page: Page, read_status: ReadStatus, *, full: bool) -> None:
     """Print the payload of each row's status; a row that was purged since the page was read is left out.
 
-    Unless `full`, of an output, custom status or state that is long only the beginning is printed, as a string.
+    Unless `full`, of an input, output, custom status or state that is long only the beginning is printed, as a string.
     """
     was_cut = False
 

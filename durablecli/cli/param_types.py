@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # only named: a verb imports the client when it has parsed it
     from durablecli.client import HubClient, PublishedFunctions
 
 STATUSES = ("Pending", "Running", "Suspended", "Completed", "Failed", "Terminated")
+STATUSES_HELP = f"{', '.join(STATUSES)}; several with commas"
 
 
 class DurationParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -76,11 +77,11 @@ class StatusesParam(click.ParamType):  # type: ignore[type-arg]  # generic from 
         if isinstance(value, tuple):
             return value
         known = {status.lower(): status for status in STATUSES}
-        words = [word.strip().lower() for word in value.split(",") if word.strip()]
-        wrong = next((word for word in words if word not in known), None)
+        words = [word.strip() for word in value.split(",") if word.strip()]
+        wrong = next((word for word in words if word.lower() not in known), None)
         if wrong is not None or not words:
             self.fail(f"invalid status '{wrong or value}'; use {', '.join(STATUSES)}", param, ctx)
-        return tuple(known[word] for word in words)
+        return tuple(known[word.lower()] for word in words)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         done, comma, last = incomplete.rpartition(",")

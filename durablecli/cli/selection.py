@@ -13,7 +13,7 @@ import click
 from durablecli.cli.bulk import for_each
 from durablecli.cli.options import tag_option
 from durablecli.cli.output import Output, echo
-from durablecli.cli.param_types import FunctionNameParam, InstanceIdParam, PastTimeParam, StatusesParam
+from durablecli.cli.param_types import STATUSES_HELP, FunctionNameParam, InstanceIdParam, PastTimeParam, StatusesParam
 from durablecli.client import HubClient, MessageItem, Query
 from durablecli.errors import UsageError
 from durablecli.plurals import format_count
@@ -62,9 +62,7 @@ def selection_options(function: Callable[..., int]) -> Callable[..., int]:
         ),
         tag_option("Filter: instances with this tag; repeatable, and all must match."),
         click.option("--prefix", metavar="TEXT", help="Filter: ids that start with TEXT."),
-        click.option(
-            "--status", type=StatusesParam(), metavar="STATUS,...", help="Filter: runtime statuses, comma-separated."
-        ),
+        click.option("--status", type=StatusesParam(), metavar="STATUS,...", help=f"Filter: {STATUSES_HELP}."),
         click.option(
             "--name",
             type=FunctionNameParam("orchestrator"),

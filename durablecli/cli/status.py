@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     ),
 )
 @any_ids_argument
-@click.option("--show-input", is_flag=True, help="Also show the input.")
+@click.option("--show-input", is_flag=True, help="Also show the input; JSON and YAML always have it.")
 @click.option("-w", "--watch", is_flag=True, help="Show the progress of one instance until it has ended.")
 @traceback_option
 @history_options
@@ -113,9 +113,10 @@ def print_statuses(
     from durablecli.cli.bulk import for_each
 
     found: list[DurableOrchestrationStatus | EntityStatus] = []
+    reads_input = show_input or not output.is_human_readable  # null would look like an input
 
     def print_one(id: str) -> None:
-        status = client.entity(id) if is_entity_id(id) else client.get_status(id, show_input=show_input)
+        status = client.entity(id) if is_entity_id(id) else client.get_status(id, show_input=reads_input)
         if not status:
             raise NotFound(f"no {'entity' if is_entity_id(id) else 'instance'} '{id}' in {client.location}")
         found.append(status)

@@ -99,6 +99,13 @@ def test_a_tree_is_a_table(durable: RunDurable, family: Path, options: list[str]
     assert "--tree needs the table, and neither --all nor --count" in result.err
 
 
+def test_on_a_terminal_an_empty_last_column_leaves_its_room_to_others(durable: RunDurable, family: Path) -> None:
+    assert "WAITS FOR" in durable("list", terminal=True).out
+    shown = durable("list", "--name", "other", terminal=True).out.splitlines()[0].split()
+    assert shown == ["ID", "NAME", "STATUS", "CREATED", "UPDATED", "DURATION"]
+    assert "WAITS FOR" in durable("list", "--name", "other").out
+
+
 def test_a_terminal_shows_ages_and_a_pipe_shows_times(durable: RunDurable, family: Path) -> None:
     assert " ago" in durable("list", terminal=True).out
     assert " ago" not in durable("list").out

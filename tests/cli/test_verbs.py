@@ -230,8 +230,9 @@ def test_the_json_of_an_instance_is_the_status_payload(durable: RunDurable, hub:
         "name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime",
         "waitingFor", "holds", "blocked", "daemon", "taskCounts",
     ]  # fmt: skip
-    assert payload["input"] is None
-    assert json.loads(durable("status", "tour-7", "--show-input", "-o", "json").out)["input"] == {"city": "Tokyo"}
+    assert payload["input"] == {"city": "Tokyo"}
+    listed = {row["instanceId"]: row["input"] for row in json.loads(durable("list", "-o", "json").out)}
+    assert listed["tour-7"] == {"city": "Tokyo"}
     assert [one["kind"] for one in payload["waitingFor"]] == ["activity", "event", "timer", "child"]
     assert json.loads(durable("status", "blocked", "-o", "json").out)["blocked"]["reason"] == "no function\nthere"
 
