@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from durablecli.apps.load_warnings import no_function_error
 from durablecli.apps.modules import LoadedApp
 from durablecli.builtin import timer_starts
 from durablecli.builtin.hook_cleanup import purge_old_deliveries
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # slow to import, and needed for HTTP only
     from durablecli.http.server import HttpServer
 
 _STEP_WAIT = 0.1
+_ALTERNATIVE = "; without any, --grpc serves workers in other languages"
 
 
 def serve(
@@ -67,6 +69,8 @@ def serve(
     echo = configure_logging(config.log, echo)
     since = datetime.now(UTC)
     config = _apply_options(config, listen, listen_grpc, replay_always=replay_always)
+    if not config.app and config.grpc.listen is None:
+        raise no_function_error(config, _ALTERNATIVE)  # before a hub is made where nothing can run
     server: HttpServer | None = None
     with (
         SignalHandler(echo) if signals is None else signals.echo_with(echo) as signals,
@@ -112,8 +116,7 @@ def _apply_options(config: Config, http: str | None, grpc: str | None, *, replay
 def _print_banner(config: Config, loaded: LoadedApp, hub: Hub, echo: Echo, *, needs_functions: bool) -> None:
     """Print the problems of the app, then the hub and the functions. Raises ConfigError if there are none, although
     they are needed: with gRPC all of them may run elsewhere."""
-    alternative = "; without any, --grpc serves workers in other languages"
-    print_warnings(config, loaded, echo, needs_functions=needs_functions, alternative=alternative)
+    print_warnings(config, loaded, echo, needs_functions=needs_functions, alternative=_ALTERNATIVE)
     echo(f"hub {display_path(hub.root)}, pid {os.getpid()}, epoch {hub.epoch}")
     if config.app:
         echo(describe_functions(config, loaded))

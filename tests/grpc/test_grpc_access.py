@@ -115,6 +115,7 @@ def test_a_daemon_without_functions_names_the_option_that_serves_workers(hub: Cl
         "durable: no functions found: create a folder workflows/, or name a module with --app; "
         "without any, --grpc serves workers in other languages"
     )
+    assert not hub.root.exists()
     hub("run-daemon", "--until-idle", "--grpc", "0")
 
 
