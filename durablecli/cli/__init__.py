@@ -31,6 +31,7 @@ VERBS = {
     "purge": "Delete instances and their histories.",
     "entity": "Signal, show, list, delete and purge entities.",
     "schedule": "List, pause, resume and trigger schedules.",
+    "hooks": "List hooks, and send a sample event to one.",
     "functions": "List the loaded functions and where they are defined.",
     "doctor": "Check the files of the hub and repair them.",
     "completion": "Print a shell completion script.",

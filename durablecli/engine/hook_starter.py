@@ -25,6 +25,8 @@ from durablecli.model.payloads import encode
 from durablecli.model.redaction import redact_payload
 from durablecli.replay import pending
 
+EVENTS = ("failed", "blocked", "completed", "terminated")
+"""What a hook can be called for."""
 _SECOND = timedelta(seconds=1)
 
 
@@ -39,9 +41,7 @@ class HookStarter:
         hooks = shared.options.hooks
         self._hub = shared.hub.root
         self._hooks: dict[str, tuple[HookConfig, ...]] = {
-            event: found
-            for event in ("failed", "blocked", "completed", "terminated")
-            if (found := getattr(hooks, event))
+            event: found for event in EVENTS if (found := getattr(hooks, event))
         }
         self._own: list[str] = []
         """The deliveries that this engine has started, if it drives one instance only."""
@@ -82,7 +82,7 @@ class HookStarter:
         for index, hook in enumerate(self._hooks[event]):
             # A blocked child blocks its parent, and nobody else is informed of it.
             is_wanted = started.parent is None or hook.children or event == "blocked"
-            if is_wanted and any(fnmatchcase(name, pattern.casefold()) for pattern in _patterns(hook)):
+            if is_wanted and any(fnmatchcase(name, pattern.casefold()) for pattern in list_patterns(hook)):
                 self._start_delivery(instance, index, hook, event, reason)
 
     def _start_delivery(
@@ -92,7 +92,7 @@ class HookStarter:
         id = make_delivery_id(instance.id, state.execution, state.last_n, event, index)
         if self._instances.get(id) is not None or id in self._cycle.starting_children:
             return  # a repair has removed the record of the event, which was recorded again
-        delivery = HookDelivery(self._make_event(id, instance, event, reason), _make_target(hook))
+        delivery = HookDelivery(self._make_event(id, instance, event, reason), make_target(hook))
         if self._scope.root is not None:
             self._scope.add(id)
             self._own.append(id)
@@ -136,9 +136,11 @@ class HookStarter:
         )
 
 
-def _patterns(hook: HookConfig) -> tuple[str, ...]:
+def list_patterns(hook: HookConfig) -> tuple[str, ...]:
+    """Return the patterns of the names of the orchestrators that a hook is for."""
     return (hook.name,) if isinstance(hook.name, str) else hook.name
 
 
-def _make_target(hook: HookConfig) -> HookTarget:
+def make_target(hook: HookConfig) -> HookTarget:
+    """Return where a hook has events delivered."""
     return HookTarget(hook.url, hook.run, hook.headers, hook.timeout / _SECOND, hook.attempts)
