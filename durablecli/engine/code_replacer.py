@@ -14,6 +14,7 @@ from durablecli.engine.code_state import CodeState
 from durablecli.engine.committer import Committer
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
+from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.registry import Registry
 
 
@@ -37,6 +38,7 @@ class CodeReplacer:
         shared: SharedParts,
         turn_runner: TurnRunner,
         committer: Committer,
+        dispatcher: Dispatcher | None,
         sync: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
@@ -46,6 +48,7 @@ class CodeReplacer:
         self._entities = turn_runner.entity_scheduler
         self._split_turn = turn_runner.split_turn
         self._committer = committer
+        self._dispatcher = dispatcher
         self._sync = sync
         self._wake = wake
         self._requested: deque[_Request] = deque()
@@ -72,6 +75,8 @@ class CodeReplacer:
         self._sync()
         requested = [self._requested.popleft() for _ in range(len(self._requested))]
         self._registry.replace_functions(requested[-1].registry)
+        if self._dispatcher is not None:
+            self._dispatcher.limited.take_new_options()
         replaced = Replaced(self._instances.drop_executors(), self._blocker.retry_blocked())
         for request in requested:
             request.on_replaced(replaced)

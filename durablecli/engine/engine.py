@@ -115,7 +115,7 @@ class Engine:
         self._unexpected_errors = UnexpectedErrorHandler(
             shared, turns, intake, committer, publisher, restorer, dispatcher, sync=self._sync
         )
-        self.code = CodeReplacer(shared, turns, committer, self._sync, self.wake)
+        self.code = CodeReplacer(shared, turns, committer, dispatcher, self._sync, self.wake)
         self._startup = Startup(shared, turns, intake.message_handler, committer, restorer, self._unexpected_errors)
 
     # ── from other threads ─────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from durablecli.model.time_spans import Duration, to_duration
 _RATE = re.compile(r"([0-9]+)/([0-9]*)(ms|s|m|h|d)")
 _UNITS = {"ms": timedelta(milliseconds=1), "s": timedelta(seconds=1), "m": timedelta(minutes=1),
           "h": timedelta(hours=1), "d": timedelta(days=1)}  # fmt: skip
+_LONGEST_PERIOD = timedelta(days=36_500)
 
 
 class Rate(NamedTuple):
@@ -51,9 +52,15 @@ class CallOptions(NamedTuple):
 def parse_rate(text: object) -> Rate:
     """Parse `5/s`, `100/m` or `1/10s`. Raises ValueError."""
     match = _RATE.fullmatch(text) if isinstance(text, str) else None
-    if match is None or not int(match[1]) or match[2] == "0":
+    try:
+        rate = None if match is None else Rate(int(match[1]), int(match[2] or 1) * _UNITS[match[3]])
+    except (ValueError, OverflowError):  # more digits than Python converts, or a longer period than it can hold
+        rate = None
+    if rate is None or not rate.limit or not rate.period:
         raise ValueError(f"rate must be a text such as '5/s', '100/m' or '1/10s', not {text!r}")
-    return Rate(int(match[1]), int(match[2] or 1) * _UNITS[match[3]])
+    if rate.period > _LONGEST_PERIOD:
+        raise ValueError(f"the period of rate {text!r} is longer than {_LONGEST_PERIOD.days:,} days")
+    return rate
 
 
 def make_activity_options(

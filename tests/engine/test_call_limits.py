@@ -26,6 +26,8 @@ def note(name: str) -> str:
 def host(url: str) -> str:
     if url == "broken":
         raise LookupError("no host")
+    if url == "exit":
+        raise SystemExit(3)
     return {"odd": ["a list"], "long": "x" * 5_000 + url}.get(url, url.partition("/")[0])  # type: ignore[return-value]
 
 
@@ -128,6 +130,7 @@ def test_terminated_calls_give_up_their_place(hub: testing.TestEnvironment) -> N
     ("url", "text"),
     [
         ("broken", "the key function of activity 'fetch' raised LookupError: no host"),
+        ("exit", "the key function of activity 'fetch' raised SystemExit: 3"),
         ("odd", "the key function of activity 'fetch' returned a list; a key is a text"),
     ],
 )
@@ -135,6 +138,29 @@ def test_a_key_function_that_fails_fails_the_call(hub: testing.TestEnvironment, 
     status = hub.finish(hub.client.start_new(fan, client_input=["fetch", [url]]))
     assert text in str(status.output)
     assert begun == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("1/h", "2/s", [0, 0, 1, 1]),
+        ("1/h", None, [0, 0, 0, 0]),
+        ("2/s", "1/10s", [0, 0, 10, 20]),
+    ],
+)
+def test_queued_calls_wait_for_the_limits_of_the_new_code(old: str, new: str | None, expected: list[float]) -> None:
+    def declare(rate: str | None) -> Any:
+        return df.activity(name="limited", rate=rate)(note)
+
+    begun.clear()
+    with testing.hub(declare(old), fan) as hub:
+        current.append(hub)
+        id = hub.client.start_new(fan, client_input=["limited", ["a", "b", "c", "d"]])
+        hub.run()
+        hub.engine.code.request(testing.build_registry(declare(new), fan))
+        hub.finish(id)
+        assert offsets(hub) == expected
+    current.clear()
 
 
 def test_groups_that_no_call_needs_are_forgotten(hub: testing.TestEnvironment) -> None:

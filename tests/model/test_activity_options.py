@@ -26,10 +26,18 @@ def test_a_rate(text: str, rate: Rate) -> None:
     assert parse_rate(text) == rate
 
 
-@pytest.mark.parametrize("text", ["", "5", "0/s", "5/0s", "5/y", "-1/s", 5, None])
+@pytest.mark.parametrize(
+    "text", ["", "5", "0/s", "5/0s", "5/00s", "5/y", "-1/s", "1/9999999999d", "1" * 5000 + "/s", 5, None]
+)
 def test_a_rate_that_is_none(text: Any) -> None:
     with pytest.raises(ValueError, match="rate must be a text such as '5/s'"):
         parse_rate(text)
+
+
+def test_the_period_of_a_rate_is_limited() -> None:
+    assert parse_rate("1/36500d").period == timedelta(days=36_500)
+    with pytest.raises(ValueError, match="longer than 36,500 days"):
+        parse_rate("1/36501d")
 
 
 def test_durations_are_given_in_three_ways() -> None:

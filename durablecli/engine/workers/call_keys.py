@@ -31,7 +31,7 @@ def make_key(call: ActivityCall) -> str:
     named = {name: value for name, value in keywords.items() if type(value) is not ActivityContext}
     try:
         key = function.options.key(*given, **named)
-    except Exception as error:
+    except BaseException as error:
         text = f"the key function of activity '{function.name}' raised {type(error).__name__}: {error}"
         raise KeyFunctionFailed(text) from error
     if not isinstance(key, _KEY_TYPES):

@@ -92,12 +92,22 @@ class CallLimiter:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = CallGroup(name, call.function.options)
-        group.options = call.function.options
-        if group.options.rate is not None and group.window is None:
-            group.window = RateWindow(self._read_earlier().pop(name, ()))
+        self._set_options(group, call.function.options)
         group.queue.append(call)
         self._waiting[call.key] = group
-        self._changed[name] = group
+
+    def _set_options(self, group: CallGroup, options: ActivityOptions) -> None:
+        group.options = options
+        if options.rate is not None and group.window is None:
+            group.window = RateWindow(self._read_earlier().pop(group.name, ()))
+        self._changed[group.name] = group
+
+    def take_new_options(self) -> None:
+        """Take what the functions of queued and running calls declare now; `take_ready` then applies it."""
+        for group in self._groups.values():
+            function = self._find_function(group.name[0])
+            if function is not None:
+                self._set_options(group, function.options)
 
     def leave(self, key: WorkKey) -> None:
         """Note that a call has ended."""

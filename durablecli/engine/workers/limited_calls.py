@@ -39,7 +39,7 @@ class LimitedCalls:
         for call in calls:
             try:
                 self.limiter.add(call)
-            except Exception as error:  # noqa: BLE001 - decoding the input and the key function are user code
+            except BaseException as error:  # noqa: BLE001 - decoding the input and the key function are user code
                 self._report(to_failed_result(call.key, error, retryable=False))
         self.start_ready()
 
@@ -52,6 +52,11 @@ class LimitedCalls:
         """Start the calls that their limits let through."""
         if not self._paused and (ready := self.limiter.take_ready()):
             self._start(ready)
+
+    def take_new_options(self) -> None:
+        """Apply the limits that the functions declare now, because their code was loaded again."""
+        self.limiter.take_new_options()
+        self.start_ready()
 
     def maintain(self) -> None:
         """Start what a rate lets begin now."""
