@@ -122,7 +122,7 @@ class Dispatcher:
 
     def dispatch_activities(self, tasks: Iterable[ActivityTask]) -> None:
         """Run the activities that a commit has decided."""
-        batches: dict[str, list[ActivityCall]] = {}
+        free: list[ActivityCall] = []
         limited: list[ActivityCall] = []
         for task in tasks:
             key = (task.instance, task.execution, task.n)
@@ -140,14 +140,9 @@ class Dispatcher:
             elif task.trace is not None and self._tracing is not None:
                 call = self._add_span(call, task.trace, self._tracing)
             self._register(call)
-            if self._paused:
-                continue
-            if (options := function.options).max_concurrency is None and options.rate is None:
-                batches.setdefault(function.executor, []).append(call)
-            else:
-                limited.append(call)
-        for kind, calls in batches.items():
-            self._pools.get(kind).start(calls)
+            if not self._paused:
+                (limited if is_limited(function) else free).append(call)
+        self._start_calls(free)
         if limited:
             self.limited.add(limited)
 
@@ -233,22 +228,29 @@ class Dispatcher:
 
     def complete(self, result: ActivityResult | EntityBatchResult) -> WorkItem | None:
         """Return the call or batch that a result belongs to; None if the result doesn't count any more."""
+        has_result = not (isinstance(result, ActivityResult) and result.must_rerun)
+        if not has_result and self._begin_again(result.key):
+            return None
         call = self._unregister(result.key)
         if call is None:
             return None
-        options = call.function.options
-        if options.max_concurrency is not None or options.rate is not None:
+        if is_limited(call.function):
             self.limited.leave(call.key)
-            if isinstance(result, ActivityResult) and result.must_rerun and isinstance(call, ActivityCall):
-                self._register(call)
-                self.limited.add([replace(call, redelivered=True)])
-                return None
         rerun = self._pending_reruns.pop(result.key, None) if self._pending_reruns else None
-        if call.cancellation.result_counts:
+        if has_result and call.cancellation.result_counts:
             return call
         if rerun is not None:
             self.dispatch_activities([rerun])
         return None
+
+    def _begin_again(self, key: WorkKey) -> bool:
+        """Have a call whose worker has died wait for its limits once more, unless it is to stop. Its time-outs stay."""
+        call = self._in_flight.get(key)
+        if not isinstance(call, ActivityCall) or call.cancellation.requested:
+            return False
+        self.limited.leave(key)
+        self.limited.add([replace(call, redelivered=True)])
+        return True
 
     def abandon(self, keys: Iterable[WorkKey]) -> None:
         """Cancel these batches and wait for them no longer; their results don't count."""

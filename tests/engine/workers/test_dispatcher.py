@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,10 +19,11 @@ from durablecli import testing
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.info_writer import EngineInfoWriter
 from durablecli.engine.progress_reports import ProgressReports
-from durablecli.engine.workers.activity import ActivityResult
-from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, EntityOperation
+from durablecli.engine.workers.activity import ActivityCall, ActivityResult
+from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, EntityOperation, WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
+from durablecli.engine.workers.pool import WorkItem
 from durablecli.model import events as ev
 from durablecli.store.disk import LocalDisk
 from tests.support.waiting import wait_until
@@ -89,6 +91,62 @@ def test_workers_of_another_pool_are_no_room_for_queued_calls() -> None:
     finally:
         gate.set()
         dispatcher.stop()
+
+
+class StalledPool:
+    """A worker pool that keeps what it is given."""
+
+    capacity = queue_length = 0
+    is_busy = False
+
+    def __init__(self) -> None:
+        self.calls: list[WorkItem] = []
+
+    def start(self, calls: Iterable[WorkItem]) -> None:
+        self.calls.extend(calls)
+
+    def start_times(self) -> dict[WorkKey, float]:
+        return {}
+
+    def cancel(self, key: WorkKey) -> None: ...
+    def expire(self, call: WorkItem) -> None: ...
+    def notify_cancel(self, key: WorkKey) -> None: ...
+    def pause(self) -> None: ...
+    def stop(self) -> None: ...
+    def maintain(self) -> None: ...
+
+
+@df.activity(rate="100/s", timeout="1h")
+def timed(value: int) -> None: ...
+
+
+@pytest.mark.parametrize("is_asked_to_stop", [False, True])
+def test_a_call_whose_worker_has_died_begins_again_with_its_timeout(is_asked_to_stop: bool) -> None:
+    pool, results = StalledPool(), SimpleQueue[ActivityResult | EntityBatchResult]()
+    dispatcher = Dispatcher(
+        testing.build_registry(timed), results.put, ConcurrencyConfig(), make_pool=lambda kind: pool, use_threads=False
+    )
+    dispatcher.dispatch_activities([ActivityTask("x", "1", 2, ev.TaskScheduled("timed", Raw(b"1")))])
+    (first,) = pool.calls
+    assert isinstance(first, ActivityCall)
+    timer = first.cancellation.timer
+    assert timer is not None
+    timer.begin(first)
+    assert timer.suspend()
+    if is_asked_to_stop:
+        dispatcher.end_execution("x", "1", frozenset())
+    assert dispatcher.complete(ActivityResult(first.key, ev.NULL, None, must_rerun=True)) is None
+    if is_asked_to_stop:
+        assert (len(pool.calls), dispatcher.in_flight_count) == (1, 0)
+        return
+    again = pool.calls[-1]
+    assert isinstance(again, ActivityCall)
+    assert (len(pool.calls), again.redelivered) == (2, True)
+    timer.begin(again)
+    assert dispatcher.deadlines.next_due_in is not None
+    assert timer.settle(), "its result counts"
+    assert dispatcher.complete(ActivityResult(first.key, ev.NULL, None)) is not None
+    dispatcher.stop()
 
 
 # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────────────
