@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast, overload
 
 from durablecli.entities.class_methods import check_entity
 from durablecli.model.activity_options import make_activity_options
+from durablecli.model.activity_signature import check_activity_signature
 from durablecli.model.retries import RetryPolicy
 from durablecli.model.schedule_options import DEFAULT_TIME_ZONE, ScheduleOptions
 from durablecli.model.time_spans import Duration
@@ -70,6 +71,7 @@ def activity(
         own_name = name or _default_name(function, "activity")
         is_async = inspect.iscoroutinefunction(function) and executor is None
         check_async_dependencies(find_dependencies(function), f"activity '{own_name}'", is_async=is_async)
+        check_activity_signature(function, f"activity '{own_name}'")
         return _set_mark(function, FunctionMark("activity", own_name, executor, options))
 
     return mark if function is None else mark(function)

@@ -12,6 +12,7 @@ from msgspec import Raw
 from durablecli.client.call_tracker import TaskCounts
 from durablecli.client.task_failures import TaskFailures
 from durablecli.errors import NotFound, OrchestrationFailed, OrchestrationTerminated, WrongState
+from durablecli.model.annotations import check_expected_type
 from durablecli.model.events import Origin
 from durablecli.model.failure_report import FailureReport
 from durablecli.model.payloads import decode, to_displayable
@@ -164,7 +165,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         """
         match self.runtime_status:
             case OrchestrationRuntimeStatus.Completed:
-                return decode(self.raw_output, expected_type)
+                return decode(self.raw_output, check_expected_type(expected_type))
             case OrchestrationRuntimeStatus.Failed:
                 reason = self.output if self.failure is None else self.failure.text
                 raise OrchestrationFailed(f"{self.instance_id} has failed: {reason}", self.failure)

@@ -38,6 +38,13 @@ def resolve_type_hints(kind: Any) -> dict[str, Any]:
         return found
 
 
+def check_expected_type(expected_type: Any, hint: str = "") -> Any:
+    """Return the type that a caller expects, which may be None. Raises TypeError for a value, with the `hint`."""
+    if isinstance(expected_type, str | bytes | int | float | list | tuple | set | dict):
+        raise TypeError(f"expected_type must be a type, not {expected_type!r:.80}{hint and f': {hint}'}")
+    return expected_type
+
+
 def is_unresolved(annotation: Any) -> bool:
     """Whether an annotation couldn't be resolved."""
     return isinstance(annotation, str | typing.ForwardRef)

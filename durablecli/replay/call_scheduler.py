@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from durablecli.model import events as ev
 from durablecli.model.activity_options import CallOptions
+from durablecli.model.annotations import check_expected_type
 from durablecli.model.entity_id import EntityId
 from durablecli.model.http_messages import HTTP_ORCHESTRATOR, DurableHttpRequest, DurableHttpResponse
 from durablecli.model.ids import check_instance_id, make_child_id
@@ -43,6 +44,7 @@ class CallScheduler:
         Without a `policy` that of the activity counts; with False there is none.
         """
         callee = find_callee(name, "activity")
+        check_expected_type(expected_type, "an activity takes one input")
         executor = self._executor
         decision = ev.TaskScheduled(callee.name, executor.encode(value), 1, None, label)
         if options is not None:
@@ -70,6 +72,7 @@ class CallScheduler:
     ) -> CallTask[Any]:
         """Start a sub-orchestration. `label` is the name that the orchestrator gives to this call."""
         callee = find_callee(name, "orchestrator")
+        check_expected_type(expected_type)
         if self._executor.section is not None:
             self._executor.section.check_child()
         raw = self._executor.encode(value)
@@ -88,6 +91,7 @@ class CallScheduler:
 
     def call_entity(self, entity: EntityId | str, operation: str, value: Any, expected_type: Any) -> CallTask[Any]:
         """Call an operation of an entity."""
+        check_expected_type(expected_type, "an operation takes one input")
         executor = self._executor
         id = to_entity_id_text(entity)
         section = executor.section

@@ -14,6 +14,7 @@ from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
 from durablecli.model import events as ev
 from durablecli.model.activity_options import check_retry, make_call_options
+from durablecli.model.annotations import check_expected_type
 from durablecli.model.boxed_text import unbox
 from durablecli.model.entity_id import EntityId
 from durablecli.model.http_messages import DurableHttpResponse, make_request
@@ -175,7 +176,7 @@ class DurableOrchestrationContext:
     def wait_for_external_event(self, name: str, expected_type: Any = None) -> EventTask[Any]:
         """Wait for an event of this name, ignoring case. Events that arrive early are kept, in order."""
         return self._executor.wait_for_event(
-            check_name(name, "an event"), Any if expected_type is None else expected_type
+            check_name(name, "an event"), Any if check_expected_type(expected_type) is None else expected_type
         )
 
     def lock_entities(self, entities: Iterable[EntityId | str]) -> LockTask:
@@ -254,7 +255,7 @@ class DurableOrchestrationContext:
         """Return the input, decoded by `expected_type` if given."""
         if expected_type is None:
             expected_type = getattr(self._executor.function, INPUT_TYPE_ATTRIBUTE, Any)
-        return decode(self._started.input, expected_type)
+        return decode(self._started.input, check_expected_type(expected_type))
 
     def new_uuid(self) -> str:
         """Make a UUID that is the same in every replay, as a string."""

@@ -59,6 +59,8 @@ def test_an_output_of_another_type_is_refused_with_its_path(hub: testing.TestEnv
     status = hub.finish(hub.client.start_new(measure, client_input="Wien"))
     with pytest.raises(Mismatch, match=r"^\$\.city: Expected `int`, got `str`"):
         status.get_output(Other)
+    with pytest.raises(TypeError, match="expected_type must be a type, not 'Other'"):
+        status.get_output("Other")
 
 
 def test_an_instance_without_an_output_says_why(hub: testing.TestEnvironment) -> None:

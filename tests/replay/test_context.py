@@ -50,6 +50,25 @@ def test_a_decorated_function_gives_its_name_and_result_type() -> None:
     assert harness.complete_task(2, 3) == ["4 ExecutionCompleted Completed [3,4]"]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda context: context.call_activity(count, "abc", "def"),
+        lambda context: context.call_activity("count", "abc", {"more": 1}),
+        lambda context: context.call_activity_with_retry("count", df.RetryPolicy(1, 2), "abc", 7),
+        lambda context: context.call_sub_orchestrator("flow", 1, expected_type=[1]),
+        lambda context: context.call_entity(df.EntityId("counter", "a"), "add", 1, 2),
+        lambda context: context.wait_for_external_event("Go", "bool"),
+        lambda context: context.get_input("dict"),
+    ],
+)
+def test_a_value_in_place_of_a_type_is_refused(call: Any) -> None:
+    def flow(context: Context) -> Any:
+        yield call(context)
+
+    assert "expected_type must be a type, not" in ExecutorHarness(flow).error
+
+
 def test_a_result_that_does_not_fit_its_annotation_fails_the_task() -> None:
     def flow(context: Context) -> Any:
         yield context.call_activity(count, "abc")
