@@ -77,6 +77,7 @@ def _check_pending(executor: OrchestrationExecutor, state: RuntimeState, new_dec
     if lost:
         lost.difference_update(answered_decision(held.event) for held in state.held)
         lost.difference_update(record.n for record in new_decisions)
+        lost.difference_update(answered_decision(kept.event) for kept in state.kept_decisions)  # about to be cancelled
     if lost:
         decided = (record for turn in state.turns or () for record in turn.decisions if record.n in lost)
         raise NonDeterminismError(

@@ -63,7 +63,19 @@ class CollectingHarness:
             third = yield context.call_activity("work", "b")
             return [first, second, event, third]
 
-        return [work, child, collects, chain]
+        @df.orchestrator
+        def waits(context: Context) -> Any:
+            return (yield context.wait_for_external_event("Go"))
+
+        @df.orchestrator
+        def cancels(context: Context) -> Any:
+            timer, waiting = context.create_timer(timedelta(hours=1)), context.call_sub_orchestrator("waits")
+            first = yield context.call_activity("work", "x")
+            timer.cancel()
+            waiting.cancel()
+            return [first, (yield context.call_activity("work", "b"))]
+
+        return [work, child, collects, chain, waits, cancels]
 
 
 @pytest.fixture
@@ -180,3 +192,13 @@ def test_records_that_it_can_t_be_rewound_to(harness: CollectingHarness, to: int
     run_chain(harness)
     with pytest.raises(WrongState, match=rf"x can be rewound to records 2 to \d+, not to {to}"):
         harness.client.rewind("x", to=to)
+
+
+@pytest.mark.parametrize("to", range(2, 10))
+def test_a_rewind_to_any_record_beside_cancelled_work_succeeds(harness: CollectingHarness, to: int) -> None:
+    """Also to one between two decisions of a turn, the first of which cancels something."""
+    harness.client.start_new("cancels", "x")
+    assert harness.hub.finish("x").runtime_status == df.OrchestrationRuntimeStatus.Failed
+    harness.broken.clear()
+    harness.client.rewind("x", to=to)
+    assert harness.hub.finish("x").output == ["x", "b"]
