@@ -189,8 +189,9 @@ class _RunningCommand:
     def _make_error(self, code: int) -> ShellError:
         what = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
         lines = list(self._last_lines)
-        shown = "".join(f"\n  {line}" for line in lines)
-        return ShellError(f"{self._words[0]} {what}{':' if lines else ''}{shown}", code, lines)
+        last = f": {lines[-1].strip()}" if lines else ""  # lists and hooks show the first line of the message
+        shown = "".join(f"\n  {line}" for line in lines) if len(lines) > 1 else ""
+        return ShellError(f"{self._words[0]} {what}{last}{shown}", code, lines)
 
     def _read_stdout(self, pipe: IO[bytes]) -> None:
         for text in _iter_lines(pipe):

@@ -58,7 +58,7 @@ def test_a_backup_that_fails_calls_the_hook(hub: CliHarness) -> None:
         (request,) = server.requests
     event = json.loads(request.body)
     assert (event["instance"], event["activity"]["name"]) == (id, "pack")
-    assert "ShellError: tar exited with code 2" in event["text"]
+    assert "ShellError: tar exited with code 2: tar: " in event["text"]
     assert list((hub.folder / "backups").glob("*.tar.gz")) == []
 
 
