@@ -6,6 +6,8 @@ MIB = 1024 * 1024
 
 PAYLOAD_LIMIT = 16 * MIB
 """The largest input, result, event or entity state, as JSON; `limits.payload` can only lower it."""
+SPILL_OVER = 256 * 1024
+"""The default of `payloads.spill_over`."""
 MAX_RESPONSE_BYTES = 16 * MIB
 """The size of an HTTP response: a page of the HTTP API ends there, and `call_http` refuses a larger one."""
 

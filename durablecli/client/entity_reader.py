@@ -52,7 +52,7 @@ class EntityReader:
         if found is None:
             return EntityStatus(entity_id=entity, requested=posted, engine=engine, set_aside=set_aside)
         running = self._reader.read_running_batches(engine).get(str(entity))
-        state = fold_entity_log(parse_records(found), found.good_bytes)
+        state = fold_entity_log(parse_records(found), found.size)
         worker = _find_worker(self._reader.read_workers(), entity, state, running) if state.runnable else None
         status = replace(_build_entity_status(entity, state, posted, engine, running), worker=worker)
         return status if set_aside is None else replace(status, set_aside=set_aside)

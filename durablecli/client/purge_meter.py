@@ -10,6 +10,7 @@ from durablecli.client.polling import Poller
 from durablecli.model.status import ENDED_STATUSES, InstanceSummary
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.file import history_path
+from durablecli.store.history.spilled_files import measure_spilled_files
 from durablecli.store.logs.log_files import measure_log
 
 _PARENTS_PER_QUERY = 1_000
@@ -52,7 +53,8 @@ class PurgeMeter:
                         waiting.append(child.id)
         for id in owners:
             with suppress(OSError):
-                self._sizes[id] = self._disk.size(history_path(root, id)) + measure_log(self._disk, root, id)
+                size = self._disk.size(history_path(root, id)) + measure_log(self._disk, root, id)
+                self._sizes[id] = size + measure_spilled_files(self._disk, root, id)
 
     def measure_freed(self, id: str) -> Freed:
         """Return what the purge of a chosen instance has freed until now."""

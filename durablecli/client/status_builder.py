@@ -89,7 +89,7 @@ def build_status(
     found = snapshot.history
     if records is None:
         records = list(parse_records(found)) if found is not None else []
-    state = fold_history(records, found.good_bytes) if found is not None else None
+    state = fold_history(records, found.size) if found is not None else None
     predicted = predict_instance_status(instance, snapshot, state, set_aside)
     if predicted.status is None:
         return DurableOrchestrationStatus(instance_id=instance, engine=engine)

@@ -372,5 +372,5 @@ def not_an_instance_error(entity: str) -> UsageError:
 
 def _fold_state(instance: str, snapshot: InstanceSnapshot) -> RuntimeState | None:
     found = snapshot.history
-    state = fold_history(parse_records(found), found.good_bytes) if found is not None else None
+    state = fold_history(parse_records(found), found.size) if found is not None else None
     return predict_state(instance, snapshot, state)

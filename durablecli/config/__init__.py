@@ -17,6 +17,7 @@ from durablecli.config.sections import (
     HttpKeysConfig,
     LimitsConfig,
     LogConfig,
+    PayloadsConfig,
     RetentionConfig,
     TelemetryConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "HttpKeysConfig",
     "LimitsConfig",
     "LogConfig",
+    "PayloadsConfig",
     "RetentionConfig",
     "TelemetryConfig",
     "config_from_mapping",

@@ -14,12 +14,13 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from durablecli.config.sections import ByteSize, Config, ConfigSection, MessageSize
+from durablecli.config.sections import ByteSize, Config, ConfigSection, MessageSize, SpillSize
 from durablecli.errors import ConfigError, UsageError
 from durablecli.limits import MIB, PAYLOAD_LIMIT
 from durablecli.model.suggestions import did_you_mean
 from durablecli.model.time_spans import parse_duration
 from durablecli.parsing import parse_size
+from durablecli.plurals import format_count
 from durablecli.project import CONFIG_FILE, DEFAULT_STATE_DIR, WORKFLOWS_DIR, find_project, make_absolute
 
 ENV_PREFIX = "DURABLE_"
@@ -230,6 +231,8 @@ def _convert_value(where: str, kind: Any, value: object, *, strict: bool) -> obj
             return _convert_duration(value)
         if kind is ByteSize:
             return ByteSize(_convert_size(value, PAYLOAD_LIMIT))  # a record is one line, and has to fit into one write
+        if kind is SpillSize:
+            return SpillSize(_convert_size(value, PAYLOAD_LIMIT, lowest=0))
         if kind is MessageSize:
             return MessageSize(_convert_size(value, _MAX_MESSAGE_SIZE))
         if get_origin(kind) is dict and isinstance(value, dict):
@@ -274,12 +277,12 @@ def _convert_duration(value: object) -> timedelta:
     return parse_duration(str(value))
 
 
-def _convert_size(value: object, limit: int) -> int:
+def _convert_size(value: object, limit: int, lowest: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise UsageError(f"expected a size as 16MiB, got {type(value).__name__}")
     size = parse_size(str(value))
-    if not 1 <= size <= limit:
-        raise UsageError(f"{value} is out of range; use 1 byte to {limit // MIB}MiB")
+    if not lowest <= size <= limit:
+        raise UsageError(f"{value} is out of range; use {format_count(lowest, 'byte')} to {limit // MIB}MiB")
     return size
 
 

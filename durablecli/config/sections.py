@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NewType
 
 import msgspec
 
-from durablecli.limits import MIB, PAYLOAD_LIMIT
+from durablecli.limits import MIB, PAYLOAD_LIMIT, SPILL_OVER
 from durablecli.model.schedule_options import DEFAULT_TIME_ZONE
 from durablecli.project import DEFAULT_STATE_DIR
 
@@ -19,6 +19,10 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 ByteSize = NewType("ByteSize", int)
 MessageSize = NewType("MessageSize", int)
 """A number of bytes that may exceed the greatest line of the journal."""
+
+
+SpillSize = NewType("SpillSize", int)
+"""A number of bytes; 0 switches off what begins above it."""
 
 
 class ConfigSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +64,14 @@ class LimitsConfig(ConfigSection, frozen=True):
     """The number of records in one history after which the engine logs a warning."""
     sub_orchestration_depth: PositiveInt = 1_000
     """How deep sub-orchestrations may nest. A deeper one fails when it starts."""
+
+
+class PayloadsConfig(ConfigSection, frozen=True):
+    """Where large payloads are kept."""
+
+    spill_over: SpillSize = SpillSize(SPILL_OVER)
+    """The size of a record, with its input, result, event or state, above which it is kept in a file of its own, and
+    the journal and the history only refer to it. `0`: never."""
 
 
 class RetentionConfig(ConfigSection, frozen=True):
@@ -265,6 +277,7 @@ class Config(ConfigSection, frozen=True):
     concurrency: ConcurrencyConfig = ConcurrencyConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
+    payloads: PayloadsConfig = PayloadsConfig()
     retention: RetentionConfig = RetentionConfig()
     call_http: CallHttpConfig = CallHttpConfig()
     http: HttpConfig = HttpConfig()

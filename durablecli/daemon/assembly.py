@@ -112,6 +112,7 @@ def _make_options(
         checkpoint_interval=config.checkpoint.every,
         limits=config.limits,
         retention=config.retention,
+        spill_over=config.payloads.spill_over,
         log_bytes=config.log.instance_bytes if config.log.instances else 0,
         report_instances=report_instances,
         only_instance=only_instance,

@@ -30,6 +30,7 @@ def execute_offline(state_dir: str, kind: str, items: Sequence[MessageItem]) -> 
         while not submission.done.is_set():
             engine.step(_STEP_WAIT)
         engine.flush()
+        hub.spill_writer.remove(hub.spill_writer.take_removable())
     finally:
         try:
             engine.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
@@ -20,6 +21,7 @@ from durablecli.model import events as ev
 from durablecli.model.reported_progress import ReportedProgress
 from durablecli.replay.remote_work import RemoteTurn, TurnKey
 from durablecli.replay.turn_log import OutputLine
+from durablecli.store.history.spill_writer import SpillWriter
 from durablecli.store.journal.commits import (
     Commit,
     ConsumedMessage,
@@ -60,6 +62,9 @@ class TurnOutput(NamedTuple):
 
 class CommitBuilder:
     """The commit of one cycle. Once it `is_full`, what is left waits for the next one."""
+
+    _spill_writer: SpillWriter | None = None
+    _spill_over = sys.maxsize
 
     def __init__(self, commit_number: int, epoch: int, at: datetime, noted: frozenset[type] = NOT_NOTED) -> None:
         self.commit_number = commit_number
@@ -161,6 +166,10 @@ class CommitBuilder:
             or self.released_ids
         )
 
+    def spill(self, writer: SpillWriter, over: int) -> None:
+        """Have the records of more than `over` bytes written to files of their own."""
+        self._spill_writer, self._spill_over = writer, over
+
     def record(self, instance: CachedInstance | CachedEntity, record: ev.Record) -> None:
         """Add one record of an instance, and fold it into the runtime state."""
         data = codec.encode_record(record, instance.seed)
@@ -169,6 +178,9 @@ class CommitBuilder:
         if type(record.event) in self._noted and (note := make_note(instance, record)) is not None:
             self.log_lines.append(note)
         state.apply(record)
+        if size > self._spill_over and self._spill_writer is not None:
+            data = self._spill_writer.add(data, instance.id, state.execution, self.commit_number, instance.seed).line
+            size += len(data) + 1
         state.size += size
         write = instance.write
         if write is not None and instance.write_commit == self.commit_number:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -19,7 +20,7 @@ from durablecli.engine.turns import TurnRunner
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.errors import StorageError
 from durablecli.limits import MIB
-from durablecli.store.hub import is_still_owner
+from durablecli.store.hub import allow_spilled_records, is_still_owner
 from durablecli.store.journal.commits import encode_commit
 
 _MAX_UNSYNCED_BYTES = 16 * MIB
@@ -44,6 +45,8 @@ class Committer:
         fail: Callable[[BaseException], NoReturn],
     ) -> None:
         self._hub = shared.hub
+        self._spill_writer = shared.hub.spill_writer
+        self._spill_over = shared.options.spill_over or sys.maxsize
         self._clock = shared.clock
         self._cycle = shared.cycle
         self._instances = shared.instances
@@ -98,9 +101,10 @@ class Committer:
 
     def begin_cycle(self) -> None:
         """Begin a cycle, which writes into the next commit."""
-        self._cycle.begin(
-            CommitBuilder(self.last_commit + 1, self._hub.epoch, self._clock.now(), self._log_capture.noted)
-        )
+        self._spill_writer.discard_current()
+        builder = CommitBuilder(self.last_commit + 1, self._hub.epoch, self._clock.now(), self._log_capture.noted)
+        builder.spill(self._spill_writer, self._spill_over)
+        self._cycle.begin(builder)
         self._deduplicator.begin_cycle()
         self._turn_runner.begin_cycle()
 
@@ -112,6 +116,8 @@ class Committer:
             return builder.has_effects and self._publish_in_order(builder)
         if not is_still_owner(self._hub):
             self._fail(StorageError(f"{self._hub.root}: another engine has taken the hub; this one stops"))
+        if self._spill_writer.has_current:
+            self._enqueue_spilled(builder)
         self.last_commit = builder.commit_number
         self._cycle.undispatched_count += len(builder.activity_tasks)
         self._instances.forbid_eviction(builder.changed)
@@ -134,6 +140,14 @@ class Committer:
             self._add_unsynced(builder)
             self._journal_writer.enqueue(data, builder.commit_number)
         return True
+
+    def _enqueue_spilled(self, builder: CommitBuilder) -> None:
+        """Have the spilled records of a commit written before it."""
+        try:
+            allow_spilled_records(self._hub)
+        except StorageError as error:
+            self._fail(error)
+        self._spill_writer.enqueue_current(builder.commit_number)
 
     def _publish_in_order(self, builder: CommitBuilder) -> bool:
         """Publish the effects of a cycle that has nothing to write, once the commits before it are published."""

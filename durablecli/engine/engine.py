@@ -89,7 +89,7 @@ class Engine:
         self.background: BackgroundThread[Callable[[], None]] = BackgroundThread(
             "durable-background", lambda work: work(), lambda error: report(SyncReport(0, error)), threaded=threaded
         )
-        self.journal_writer = JournalWriter(hub.journal, report, threaded=threaded)
+        self.journal_writer = JournalWriter(hub.journal, hub.spill_writer, report, threaded=threaded)
         self.dispatcher = dispatcher = make_dispatcher(report) if make_dispatcher is not None else None
         self.log_capture = LogCapture(report_instances=options.report_instances)
         self.current_turn = CurrentTurn()

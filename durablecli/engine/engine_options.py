@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from durablecli.config import HooksConfig, LimitsConfig, RetentionConfig
 from durablecli.engine.remote_work_pool import RemoteWorkPool
-from durablecli.limits import MIB
+from durablecli.limits import MIB, SPILL_OVER
 from durablecli.model.versions import ANY_VERSION, VersionPolicy
 from durablecli.telemetry.interface import Tracing
 
@@ -31,6 +31,8 @@ class EngineOptions:
     """Whether journal, index and checkpoints have threads of their own; without them each step runs where it is due."""
     turn_budget: timedelta = timedelta(milliseconds=10)
     """The time that a cycle may run turns before it commits."""
+    spill_over: int = SPILL_OVER
+    """The size in bytes from which a record is written to a file of its own; 0 writes none."""
     log_bytes: int = 4 * MIB
     """The greatest size of the log of an instance; 0 keeps no logs."""
     tracing: Tracing | None = None

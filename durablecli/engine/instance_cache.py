@@ -114,6 +114,7 @@ class InstanceCache:
         incomplete_turns: set[str],
         max_size: int,
         quarantine: Quarantine,
+        read_line: Callable[[bytes], bytes] = lambda line: line,
         echo: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._read = read
@@ -122,6 +123,7 @@ class InstanceCache:
         self.incomplete_turns = incomplete_turns
         self._max_size = max_size
         self._quarantine = quarantine
+        self._read_line = read_line
         self._echo = echo
         self._cached: dict[str, CachedInstance | CachedEntity] = {}
         self._by_last_use: OrderedDict[str, None] = OrderedDict()
@@ -255,8 +257,20 @@ class InstanceCache:
                 records = list(decode_records(history.lines))
         for write in unpublished:
             last = records[-1].n if records else 0
-            records += [record for record in decode_records(write.lines) if record.n > last]
+            unpublished_records = self._decode_unpublished(instance.id, write)
+            if unpublished_records is None:
+                return None
+            records += [record for record in unpublished_records if record.n > last]
         return records
+
+    def _decode_unpublished(self, id: str, write: HistoryWrite) -> list[ev.Record] | None:
+        """Decode lines that aren't in their file yet; None if a spilled one can't be read, and the instance is
+        quarantined for that."""
+        try:
+            return decode_records([self._read_line(line) for line in write.lines])
+        except codec.CorruptLine as error:
+            self.quarantine(id, f"{self._path(id)}: a record is damaged: {error}")
+            return None
 
     def reread(self, instance: CachedInstance) -> bool:
         """Fold the runtime state again with its turns, from the file and the unpublished lines.
@@ -278,7 +292,10 @@ class InstanceCache:
         if state is None:
             return False
         for _, write in unpublished:
-            for record in decode_records(write.lines):
+            unpublished_records = self._decode_unpublished(instance.id, write)
+            if unpublished_records is None:
+                return False
+            for record in unpublished_records:
                 if record.n > state.last_n:
                     state.apply(record)
         state.size = instance.runtime_state.size
@@ -364,12 +381,12 @@ def _fold(history: History) -> RuntimeState:
     state = RuntimeState(keep_turns=True)
     for record in decode_records(history.lines):
         state.apply(record)
-    state.size = history.good_bytes
+    state.size = history.size
     return state
 
 
 def _fold_entity(history: History) -> EntityRuntimeState:
-    return fold_entity_log(decode_records(history.lines), history.good_bytes)
+    return fold_entity_log(decode_records(history.lines), history.size)
 
 
 def decode_records(lines: list[bytes]) -> list[ev.Record]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from durablecli.engine.background import BackgroundThread
+from durablecli.store.history.spill_writer import SpillWriter
 from durablecli.store.journal.writer import Journal
 
 _MAX_WRITE_BYTES = 64 * 1024 * 1024
@@ -26,8 +27,16 @@ class SyncReport:
 class JournalWriter:
     """Takes encoded commits in order, and reports when they are on disk."""
 
-    def __init__(self, journal: Journal, report: Callable[[SyncReport], None], *, threaded: bool = True) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        spill_writer: SpillWriter,
+        report: Callable[[SyncReport], None],
+        *,
+        threaded: bool = True,
+    ) -> None:
         self._journal = journal
+        self._spill_writer = spill_writer
         self._report = report
         self._thread: BackgroundThread[tuple[bytes, int]] = BackgroundThread(
             "durable-journal", self._write_queued, lambda error: report(SyncReport(0, error)), threaded=threaded
@@ -57,5 +66,6 @@ class JournalWriter:
         self._report(SyncReport(last))
 
     def _append(self, lines: list[bytes], last: int) -> None:
+        self._spill_writer.write_queued(last)
         self._journal.append_lines(lines, last)
         self.sync_count += 1

@@ -90,6 +90,7 @@ class Publisher:
         """Take over a commit that is on disk."""
         commit = builder.commit
         self._make_room()
+        self._hub.spill_writer.note_removed(commit)
         purged = {each.instance for each in commit.purged}
         now = monotonic()
         # This comes first: from here on, readers in this process find these lines here.

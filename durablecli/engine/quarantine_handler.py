@@ -80,7 +80,7 @@ class QuarantineHandler:
         history = read_history(self._hub.disk, self._hub.root, id)
         if history is None or not history.lines:
             return None
-        records = list(readable_records(id, history.execution, history.lines))
+        records = list(readable_records(self._hub.disk, self._hub.root, id, history.execution, history.lines))
         try:
             return fold_entity_log(records) if is_entity_id(id) else fold_history(records)
         except Exception:  # noqa: BLE001 - records that make no history may break the fold anywhere

@@ -59,6 +59,7 @@ def make_shared_parts(
         hub.incomplete_turns,
         options.live_instances,
         hub.quarantine,
+        hub.spill_writer.read_line,
         echo,
     )
     cycle = Cycle(clock, options.turn_budget.total_seconds())

@@ -83,8 +83,8 @@ def decode_record(line: bytes, seed: int) -> Record:
 def decode_record_body(body: bytes) -> Record:
     """Return the record of a body whose crc has been verified, or that of the line around it."""
     comma = body.find(b",", 5, 30)
-    if body[:5] != b'{"n":' or body[comma : comma + 7] != b',"at":"' or body[comma + 33 : comma + 36] != b'Z",':
-        raise CorruptLine("the line doesn't begin with n and at")
+    if body[:5] != b'{"n":' or body[comma : comma + 7] != b',"at":"' or body[comma + 33 : comma + 43] != b'Z","type":':
+        raise CorruptLine("the line doesn't begin with n, at and type")
     try:
         n = int(body[5:comma])
         at = _parse_timestamp(body[comma + 7 : comma + 34])

@@ -94,6 +94,9 @@ class Disk(Protocol):
     def make_folder(self, path: str) -> None:
         """Create one level of folder with mode 0700; no error if it exists."""
 
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty folder; raise OSError if it isn't empty."""
+
     def sync_file(self, path: str) -> None: ...
 
     def sync_folder(self, path: str) -> None:
@@ -244,6 +247,9 @@ class LocalDisk:
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder of its own", path) from None
         else:
             os.chmod(path, 0o700)
+
+    def remove_folder(self, path: str) -> None:
+        os.rmdir(path)
 
     def sync_file(self, path: str) -> None:
         fd = _open(path, os.O_RDONLY | _SAFE_FLAGS)

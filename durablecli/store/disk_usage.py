@@ -19,6 +19,7 @@ _PAUSE_FACTOR = 100
 DISK_PARTS = (
     layout.INSTANCES_FOLDER,
     layout.ENTITIES_FOLDER,
+    layout.PAYLOADS_FOLDER,
     layout.JOURNAL_FOLDER,
     layout.INBOX_FOLDER,
     "logs",

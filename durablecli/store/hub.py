@@ -12,13 +12,14 @@ from durablecli.errors import StorageError
 from durablecli.store import layout, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history import truncated
+from durablecli.store.history.spill_writer import RemovableFiles, SpillWriter
 from durablecli.store.history.writer import HistoryWriter, UnsyncedFiles
 from durablecli.store.hub_creation import create_added_folders, create_hub_if_missing, remove_old_pipe
-from durablecli.store.hub_file import FORMAT, HubFile, read_hub_file, this_process, write_hub_file
+from durablecli.store.hub_file import FORMAT, SPILLED_FORMAT, HubFile, read_hub_file, this_process, write_hub_file
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.index import Index, IndexUnusable
 from durablecli.store.journal.commits import Commit, ConsumedMessage
-from durablecli.store.journal.reader import read_tail
+from durablecli.store.journal.reader import JournalTail, read_tail
 from durablecli.store.journal.writer import Journal
 from durablecli.store.lock import EngineLock
 from durablecli.store.os_errors import FAIL_STOP, NOTHING_DONE, translate_os_errors
@@ -41,12 +42,14 @@ class Hub:
     lock: EngineLock | None
     journal: Journal
     history_writer: HistoryWriter
+    spill_writer: SpillWriter
     index: Index
     inbox: InboxConsumer
     quarantined_messages: QuarantinedMessages
     quarantine: Quarantine
     last_commit: int
     incomplete_turns: set[str]
+    format: int
     identity: tuple[object, ...]
     """The parts of the lock file and hub.json that must not change while this process is the engine."""
     first_commit: int = 1
@@ -68,10 +71,12 @@ class Hub:
 
 
 class PendingCheckpoint(NamedTuple):
-    """A checkpoint in progress: commits below `first_needed` are no longer needed once `unsynced` is on disk."""
+    """A checkpoint in progress: commits below `first_needed` are no longer needed once `unsynced` is on disk, and the
+    superfluous files of spilled records are removed."""
 
     first_needed: int
     unsynced: UnsyncedFiles
+    superfluous: RemovableFiles
 
 
 def open_hub(
@@ -119,11 +124,7 @@ def _recover(
     found = recovery.recover_histories(history_writer, tail)
     quarantined_messages = QuarantinedMessages(disk, root)
     quarantined_messages.restore(tail.commits)
-    quarantine = Quarantine(disk, root)
-    for instance, reason in found.damaged.items():
-        quarantine.add(instance, reason)
-    for instance in quarantined_messages.instances():  # earlier messages must be delivered first
-        quarantine.add_unlisted(instance)
+    quarantine = _open_quarantine(disk, root, found.damaged, quarantined_messages)
     inbox = InboxConsumer(disk, root)
     inbox.remove(recovery.consumed_messages(tail))
     inbox.remove_leftovers()
@@ -143,18 +144,52 @@ def _recover(
         lock=lock,
         journal=journal,
         history_writer=history_writer,
+        spill_writer=_open_spill_writer(disk, root, tail),
         index=index,
         inbox=inbox,
         quarantined_messages=quarantined_messages,
         quarantine=quarantine,
         last_commit=journal.last_commit,
         incomplete_turns=found.incomplete_turns | truncated.read_truncated(disk, root),
+        format=file.format,
         identity=(),
     )
     hub.identity = _read_identity(hub)
     hub.first_commit = tail.next_commit - len(tail.lines)
     hub.partial_batches = recovery.find_partial_batches(tail)
     return hub
+
+
+def _open_quarantine(
+    disk: Disk, root: str, damaged: dict[str, str], quarantined_messages: QuarantinedMessages
+) -> Quarantine:
+    quarantine = Quarantine(disk, root)
+    for instance, reason in damaged.items():
+        quarantine.add(instance, reason)
+    for instance in quarantined_messages.instances():  # earlier messages must be delivered first
+        quarantine.add_unlisted(instance)
+    return quarantine
+
+
+def _open_spill_writer(disk: Disk, root: str, tail: JournalTail) -> SpillWriter:
+    """Open the writer, and remove what the last engine has left. The tail must be on disk."""
+    writer = SpillWriter(disk, root)
+    writer.remove_uncommitted(tail.next_commit)
+    for commit in tail.commits:
+        writer.note_removed(commit)
+    writer.remove(writer.take_removable())
+    return writer
+
+
+def allow_spilled_records(hub: Hub) -> None:
+    """Raise the format of a hub, durably, before its first spilled record is written. Raises StorageError."""
+    if hub.format >= SPILLED_FORMAT:
+        return
+    with translate_os_errors(FAIL_STOP, hub.root):
+        file = read_hub_file(hub.disk, hub.root)
+        hub.format = file.format = SPILLED_FORMAT
+        write_hub_file(hub.disk, hub.root, file)
+        hub.identity = _read_identity(hub)
 
 
 def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> tuple[HubFile, bool]:
@@ -165,7 +200,7 @@ def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> tuple[HubFile, bool]:
     file = read_hub_file(disk, root)
     was_clean = file.clean
     now = datetime.now(UTC)
-    file.format = FORMAT
+    file.format = max(file.format, FORMAT)
     file.epoch += 1
     file.engine = this_process(now) if has_lock else None
     file.clean = False
@@ -211,6 +246,7 @@ def begin_checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> Pe
     return PendingCheckpoint(
         following if oldest_needed_commit is None else min(oldest_needed_commit, following),
         hub.history_writer.take_unsynced(),
+        hub.spill_writer.take_removable(),
     )
 
 
@@ -222,6 +258,7 @@ def finish_checkpoint(hub: Hub, pending: PendingCheckpoint) -> None:
     with translate_os_errors(FAIL_STOP, hub.root):
         hub.history_writer.sync(pending.unsynced)
         hub.disk.sync_folder(f"{hub.root}/{layout.NEW_MESSAGES_FOLDER}")
+        hub.spill_writer.remove(pending.superfluous)
         indexed = use_index(hub, _make_index_durable)
         hub.journal.record_checkpoint(min(pending.first_needed, indexed + 1))
 

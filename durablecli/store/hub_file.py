@@ -14,6 +14,8 @@ from durablecli.store.process_identity import is_process_alive, start_token
 
 FORMAT = 2
 """2 since hubs hold entities, which an earlier version would report as damage."""
+SPILLED_FORMAT = 3
+"""The format of a hub from its first spilled record on: an earlier version can't read the stubs of those."""
 
 
 class EngineProcess(msgspec.Struct, frozen=True):
@@ -64,8 +66,10 @@ def read_hub_file(disk: Disk, root: str) -> HubFile:
     data = disk.read(path)
     try:
         found = msgspec.json.decode(data, type=_FormatHeader).format
-        if found > FORMAT:
-            raise NewerHub(f"{path} has format {found}, this durablecli supports {FORMAT}; install a later version")
+        if found > SPILLED_FORMAT:
+            raise NewerHub(
+                f"{path} has format {found}, this durablecli supports {SPILLED_FORMAT}; install a later version"
+            )
         return msgspec.json.decode(data, type=HubFile)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedHub(f"{path}: {error}; recreate it with: durable doctor --repair") from None

@@ -19,7 +19,14 @@ from durablecli.store import layout, quarantine, quarantined_messages, recovery
 from durablecli.store.change_token import hub_token, instance_token
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.engine_info import EngineInfo, read_engine_info
-from durablecli.store.history.file import History, history_folders, history_path, make_damage_error, read_history
+from durablecli.store.history.file import (
+    History,
+    history_folders,
+    history_path,
+    make_damage_error,
+    read_history,
+    resolve_history,
+)
 from durablecli.store.history.merge import (
     JournalPart,
     combine_writes,
@@ -165,8 +172,7 @@ class HubReader:
 
         def read(instance: str) -> History | None:
             with translate_os_errors(_READ_FAILED):
-                found = read_history(self._disk, self._root, instance)
-                found = merge_with_journal(found, parts.get(instance), instance)
+                found = resolve_history(self._disk, self._root, self._merge_part(instance, parts.get(instance)))
             if found is None or found.is_damaged or not found.lines:
                 return self.read_history(instance)  # changed since, or an error to raise
             return found
@@ -179,9 +185,11 @@ class HubReader:
             engine = self._publication
             if journal is None and engine is not None and engine.is_running and not engine.is_on_its_way(instance):
                 part = combine_writes(engine.list_unpublished(instance))
-                return merge_with_journal(read_history(self._disk, self._root, instance), part, instance)
-            commits = (journal or self._read_journal()).for_instance(instance)
-            return read_live_history(self._disk, self._root, commits, instance)
+                found = self._merge_part(instance, part)
+            else:
+                commits = (journal or self._read_journal()).for_instance(instance)
+                found = read_live_history(self._disk, self._root, commits, instance)
+            return resolve_history(self._disk, self._root, found)
 
     def _read_journal(self) -> JournalSnapshot:
         return read_journal_snapshot(self._disk, self._journal)
@@ -309,7 +317,7 @@ class HubReader:
                 # The table is newer than the file: the lines in between are in an earlier part of the journal.
                 parts = parts_by_instance(journal.after(0)) if parts is None else parts
                 found = self._merge_part(instance, parts[instance])
-            newer[instance] = _to_summary(found)
+            newer[instance] = _to_summary(self._disk, self._root, found)
         return newer | self._quarantined_rows(table, newer)
 
     def _quarantined_rows(
@@ -325,7 +333,7 @@ class HubReader:
                 found[id] = _unreadable_row(entry)
         return found
 
-    def _merge_part(self, instance: str, part: JournalPart) -> History | None:
+    def _merge_part(self, instance: str, part: JournalPart | None) -> History | None:
         return merge_with_journal(read_history(self._disk, self._root, instance), part, instance)
 
     def _read_pending_items(self) -> _PendingItems:
@@ -381,10 +389,10 @@ def _contains_commit(table: IndexReader, commit: int) -> bool:
         return False
 
 
-def _to_summary(found: History | None) -> InstanceSummary | None:
+def _to_summary(disk: Disk, root: str, found: History | None) -> InstanceSummary | None:
     if found is None or not found.lines:
         return None
-    return recovery.summarize_history(found.instance, found.execution, found.lines)
+    return recovery.summarize_history(disk, root, found.instance, found.execution, found.lines)
 
 
 def _unreadable_row(entry: QuarantinedInstance) -> InstanceSummary:

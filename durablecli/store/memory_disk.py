@@ -98,6 +98,15 @@ class MemoryDisk:
             self._require_folder(path)
             self.folders.add(path)
 
+    def remove_folder(self, path: str) -> None:
+        path = _normpath(path)
+        with self._guard:
+            if path not in self.folders:
+                raise FileNotFoundError(errno.ENOENT, "no such folder", path)
+            if self.listdir(path):
+                raise OSError(errno.ENOTEMPTY, "the folder isn't empty", path)
+            self.folders.discard(path)
+
     def sync_folder(self, path: str) -> None:
         if not self._is_folder(path):
             raise FileNotFoundError(errno.ENOENT, "no such folder", path)

@@ -6,7 +6,7 @@ consumed messages are removed, and the index is updated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from durablecli.store.history.file import (
     read_history_file,
 )
 from durablecli.store.history.merge import JournalPart, merge_with_journal, parts_by_instance
+from durablecli.store.history.spilled_files import measure_lines, read_line
 from durablecli.store.history.writer import HistoryWriter, complete_files
 from durablecli.store.index import Index
 from durablecli.store.journal.reader import JournalTail
@@ -41,23 +42,23 @@ _ROWS_PER_UPDATE = 1000
 _TORN_SUFFIX = ".torn"
 
 
-def summarize_history(instance: str, execution: str, lines: list[bytes]) -> InstanceSummary:
+def summarize_history(disk: Disk, root: str, instance: str, execution: str, lines: list[bytes]) -> InstanceSummary:
     """Fold the readable records into a row, with the same fold as everywhere."""
-    records = readable_records(instance, execution, lines)
-    size = sum(map(len, lines)) + len(lines)
+    records = readable_records(disk, root, instance, execution, lines)
+    size = measure_lines(lines)
     if is_entity_id(instance):
         return summarize_entity(fold_entity_log(records, size))
     return summarize_instance(fold_history(records, size, keep_turns=False))
 
 
-def readable_records(instance: str, execution: str, lines: list[bytes]) -> Iterator[Record]:
-    """Yield the records of intact lines, up to the first unreadable one."""
+def readable_records(disk: Disk, root: str, instance: str, execution: str, lines: Iterable[bytes]) -> Iterator[Record]:
+    """Yield the records of intact lines, up to the first unreadable one. Spilled records are read from their files."""
     start = crc_seed(instance, execution)
     for line in lines:
         try:
-            yield decode_record(line, start)
+            yield decode_record(read_line(disk, root, line), start)
         except CorruptLine:
-            return  # intact, but of an unknown kind: the engine reports it when it loads this instance
+            return  # of an unknown kind, or spilled and lost: the engine reports it when it loads this instance
 
 
 def resume_journal(disk: Disk, folder: str, hub: str, tail: JournalTail, *, clean: bool) -> Journal:
@@ -161,7 +162,7 @@ def rebuild_index(
         if not history.lines:
             continue
         try:
-            rows.append(summarize_history(history.instance, history.execution, history.lines))
+            rows.append(summarize_history(disk, root, history.instance, history.execution, history.lines))
         except Exception as error:  # noqa: BLE001 - intact lines that form no history may break the fold anywhere
             bad[history.instance] = f"{file} can't be read as a history: {type(error).__name__}: {error}"
             continue
@@ -191,7 +192,9 @@ def rebuild_index_while_running(index: Index, disk: Disk, root: str, last_durabl
         merge_with_journal(read_history(disk, root, instance), claim, instance) for instance, claim in parts.items()
     )
     rows = [
-        summarize_history(found.instance, found.execution, found.lines) for found in merged if found and found.lines
+        summarize_history(disk, root, found.instance, found.execution, found.lines)
+        for found in merged
+        if found and found.lines
     ]
     index.update(rows, [instance for instance, claim in parts.items() if claim.purged], last_durable)
 
@@ -203,7 +206,7 @@ def _summarize_parts(disk: Disk, root: str, parts: dict[str, JournalPart]) -> It
             if history is None or not history.lines:
                 continue  # damaged from its first line on
             try:
-                row = summarize_history(instance, history.execution, history.lines)
+                row = summarize_history(disk, root, instance, history.execution, history.lines)
             except Exception:  # noqa: BLE001, S112 - as in rebuild; a query for this instance reports the error
                 continue
             yield row

@@ -19,11 +19,16 @@ from tests.support.faulty_disk import PowerCut
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_ROUNDS = 300
+SPILL_OVER = 200
+"""Most records with a payload are longer."""
 Action = tuple[Any, ...]
 
 
 class EntityHarness:
-    """One hub and its model. `power_cuts`: the numbers of disk changes after which the power fails."""
+    """One hub and its model. `power_cuts`: the numbers of disk changes after which the power fails.
+
+    Every second program spills its longer records, chosen by the numbers.
+    """
 
     def __init__(self, *, replay_always: bool = False, power_cuts: list[int] | None = None) -> None:
         self.disk = PowerCutDisk()
@@ -31,7 +36,11 @@ class EntityHarness:
         self.power_cuts = list(power_cuts or [])
         self.coverage: set[str] = set()
         options = EngineOptions(
-            replay_always=replay_always, use_threads=False, turn_budget=timedelta.max, checkpoint_interval=timedelta.max
+            replay_always=replay_always,
+            use_threads=False,
+            turn_budget=timedelta.max,
+            checkpoint_interval=timedelta.max,
+            spill_over=SPILL_OVER * (sum(power_cuts or []) % 2),
         )
         registry = testing.build_registry(*make_functions(self.coverage))
         self.hub = testing.TestEnvironment(registry, START, options, self.disk)

@@ -13,7 +13,7 @@ from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from durablecli.replay.pending import next_due
 from durablecli.replay.runtime_state import RuntimeState, fold_history
-from durablecli.store.history.file import history_files, read_history, read_history_file
+from durablecli.store.history.file import history_files, read_history, read_history_file, resolve_history
 from durablecli.store.inbox.messages import Message, MessageItem
 from tests.properties.orchestration_programs import EVENT_NAMES, ROOT_IDS, Body, ProgramEnvironment
 
@@ -25,7 +25,7 @@ Action = tuple[Any, ...]
 class OrchestrationHarness:
     """One hub and one world. `restarts`: the engine is killed and reopened after every action, when all is at rest.
 
-    `kills`: after so many cycles each, wherever it stands then.
+    `kills`: after so many cycles each, wherever it stands then. `spill_over`: as in the settings.
     """
 
     def __init__(
@@ -34,12 +34,15 @@ class OrchestrationHarness:
         replay_always: bool = False,
         restart_after_actions: bool = False,
         kill_after_cycles: list[int] | None = None,
+        spill_over: int = 0,
     ) -> None:
         self.environment = ProgramEnvironment()
         self.restart_after_actions = restart_after_actions
         self.kill_after_cycles = list(kill_after_cycles or [])
         self.kill_count = 0
-        options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
+        options = EngineOptions(
+            replay_always=replay_always, use_threads=False, turn_budget=timedelta.max, spill_over=spill_over
+        )
         self.hub = testing.TestEnvironment(testing.build_registry(*self.environment.make_functions()), START, options)
         self.coverage: set[str] = set()
         self.has_rewound = False
@@ -175,7 +178,7 @@ class OrchestrationHarness:
         return sorted(found)
 
     def read_records(self, id: str) -> list[ev.Record]:
-        history = read_history(self.hub.disk, "hub", id)
+        history = resolve_history(self.hub.disk, "hub", read_history(self.hub.disk, "hub", id))
         assert history is not None
         assert history.is_whole
         return list(parse_records(history))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from durablecli.model.codec import CorruptLine
+from durablecli.store.history.spilled_files import read_line
 from durablecli.store.journal.commits import Commit, decode_commit
 from durablecli.store.memory_disk import Inode, MemoryDisk
 from tests.support.faulty_disk import PowerCut
@@ -16,6 +17,8 @@ class PowerCutDisk(MemoryDisk):
         self.operations_left: int | None = None
         self.powered_off = False
         self.commits: dict[int, Commit] = {}
+        """The commits, with their spilled records."""
+        self._written_lines: dict[int, list[list[bytes]]] = {}
 
     def _count_operation(self) -> None:
         if self.operations_left is not None:
@@ -39,8 +42,12 @@ class PowerCutDisk(MemoryDisk):
             commit = decode_commit(line)
         except CorruptLine:
             raise AssertionError(f"a commit that can't be read: {line!r}") from None
-        known = self.commits.setdefault(commit.c, commit)
-        assert known.writes == commit.writes, f"commit {commit.c} was changed"
+        lines = self._written_lines.setdefault(commit.c, [write.lines for write in commit.writes])
+        assert lines == [write.lines for write in commit.writes], f"commit {commit.c} was changed"
+        if commit.c not in self.commits:
+            for write in commit.writes:
+                write.lines = [read_line(self, "hub", line) for line in write.lines]
+            self.commits[commit.c] = commit
 
     def link(self, path: str, node: Inode) -> None:
         self._count_operation()
@@ -53,6 +60,10 @@ class PowerCutDisk(MemoryDisk):
     def unlink(self, path: str) -> None:
         self._count_operation()
         super().unlink(path)
+
+    def remove_folder(self, path: str) -> None:
+        self._count_operation()
+        super().remove_folder(path)
 
     def truncate(self, path: str, size: int) -> None:
         self._count_operation()

@@ -240,9 +240,9 @@ def test_a_torn_tail_of_the_journal_is_kept_separately(root: str) -> None:
 def test_a_later_hub_is_refused_and_left_as_it_is(root: str) -> None:
     close_hub(open_hub(root))
     file = Path(root, "hub.json")
-    file.write_bytes(file.read_bytes().replace(b'"format":2', b'"format":3'))
+    file.write_bytes(file.read_bytes().replace(b'"format":2', b'"format":4'))
     before = file.read_bytes()
-    with pytest.raises(NewerHub, match="format 3"):
+    with pytest.raises(NewerHub, match="format 4"):
         open_hub(root)
     assert file.read_bytes() == before
     file.write_bytes(b"{")

@@ -7,6 +7,7 @@ it proves nothing.
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -28,10 +29,22 @@ def test_no_crash_state_loses_what_was_acknowledged_or_shows_what_was_not_submit
     assert explorer.crashes_in_recovery > explorer.states_tried
 
 
+SPILL_OVER = 300
+"""About a third of the records that the explorer writes are longer."""
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_no_crash_state_loses_a_spilled_record_or_leaves_a_superfluous_file(number: int) -> None:
+    explorer = CrashExplorer(number, crashes_per_operation=4, spill_over=SPILL_OVER)
+    explorer.run()
+    assert explorer.states_tried > 700
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(100, 400))
 def test_no_crash_state_of_many_does(number: int) -> None:
     CrashExplorer(number, crashes_per_operation=60).run(cycles=12)
+    CrashExplorer(number, crashes_per_operation=60, spill_over=SPILL_OVER).run(cycles=12)
 
 
 def without_crc(line: bytes, start: int = 0) -> bytes:
@@ -68,15 +81,32 @@ MUTANTS: dict[str, Skip] = {
 }
 
 
-def explore_until_it_fails(skip: Skip) -> None:
+SPILL_MUTANTS: dict[str, Skip] = {
+    "R1: a spilled record isn't synced": lambda operation, path: operation == "sync" and path.endswith(".json.tmp"),
+    "R7: the folder of an instance's spilled records isn't synced": lambda operation, path: (
+        operation == "sync_folder" and re.fullmatch(r"hub/payloads/\w\w/.*", path) is not None
+    ),
+    "R7: the folders above it aren't": lambda operation, path: (
+        operation == "sync_folder" and re.fullmatch(r"hub/payloads(/\w\w)?", path) is not None
+    ),
+}
+
+
+def explore_until_it_fails(skip: Skip, spill_over: int = sys.maxsize) -> None:
     for number in range(20):
-        CrashExplorer(number, crashes_per_operation=3, skip=skip).run()
+        CrashExplorer(number, crashes_per_operation=3, skip=skip, spill_over=spill_over).run()
 
 
 @pytest.mark.parametrize("rule", MUTANTS)
 def test_the_explorer_detects_each_omitted_rule(rule: str) -> None:
     with pytest.raises((AssertionError, DamagedHub)):
         explore_until_it_fails(MUTANTS[rule])
+
+
+@pytest.mark.parametrize("rule", SPILL_MUTANTS)
+def test_the_explorer_detects_each_omitted_rule_of_spilled_records(rule: str) -> None:
+    with pytest.raises((AssertionError, DamagedHub, codec.CorruptLine)):
+        explore_until_it_fails(SPILL_MUTANTS[rule], SPILL_OVER)
 
 
 def test_the_explorer_notices_when_the_crc_isnt_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 Before every operation the disk is copied, and the copy dies in several ways. Then the hub is opened again (and may die
 again meanwhile), and the world must be whole: every acknowledged commit is there, byte for byte; nothing is there that
 was never submitted; messages are taken once; numbers go on. What a recovery has shown counts as acknowledged.
+Spilled records can be read, and no file of one is left once nothing refers to it.
 """
 
 from __future__ import annotations
 
 import copy
 import random
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,9 +28,11 @@ from durablecli.model.events import (
     ExecutionStarted,
     Record,
 )
+from durablecli.model.spilled_line import is_stub, parse_stub
 from durablecli.model.status import InstanceSummary
 from durablecli.store.history.file import history_files, read_history_file
-from durablecli.store.hub import Hub, checkpoint, close_hub, open_hub
+from durablecli.store.history.spilled_files import iter_spilled_folders, read_line, spilled_path
+from durablecli.store.hub import Hub, allow_spilled_records, checkpoint, close_hub, open_hub
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.messages import MessageItem
@@ -54,9 +58,11 @@ class ExpectedState:
     commits: list[Commit] = field(default_factory=list)
     acknowledged: int = 0
     posted: dict[str, bool] = field(default_factory=dict)
+    spilled: dict[bytes, bytes] = field(default_factory=dict)
+    """The lines of spilled records, by their stubs."""
 
     def copy(self) -> ExpectedState:
-        return ExpectedState(list(self.commits), self.acknowledged, dict(self.posted))
+        return ExpectedState(list(self.commits), self.acknowledged, dict(self.posted), dict(self.spilled))
 
     def expected_histories(self) -> dict[str, tuple[str, int, list[bytes]]]:
         """What the files must hold after all commits."""
@@ -95,7 +101,17 @@ class ExpectedState:
             assert history is not None
             assert history.is_whole, f"{file} is good for {history.good_bytes} bytes only"
             found[history.instance] = (history.execution, history.first, history.lines)
+            for line in history.lines:
+                assert read_line(hub.disk, ROOT, line) == self.spilled.get(line, line)
         assert found == expected
+
+    def check_spilled_files(self, hub: Hub) -> None:
+        """After a checkpoint: exactly the files that a stub refers to are left, and no empty folders."""
+        lines = [line for _, _, lines in self.expected_histories().values() for line in lines]
+        needed = {spilled_path(ROOT, parse_stub(line)) for line in lines if is_stub(line)}
+        folders = list(iter_spilled_folders(hub.disk, ROOT))
+        assert {f"{folder}/{name}" for folder in folders for name in hub.disk.listdir(folder)} == needed
+        assert {path.rpartition("/")[0] for path in needed} == set(folders)
 
 
 class NullIndex(Index):
@@ -122,11 +138,15 @@ class NullIndex(Index):
 class MiniEngine:
     """A small engine: it starts, goes on, begins anew and purges instances, posts and takes messages.
 
-    The logs of entities it also compacts, sometimes twice in one commit.
+    The logs of entities it also compacts, sometimes twice in one commit. Lines of more than `spill_over` bytes it
+    spills.
     """
 
-    def __init__(self, disk: FaultyDisk, expected: ExpectedState, rng: random.Random) -> None:
+    def __init__(
+        self, disk: FaultyDisk, expected: ExpectedState, rng: random.Random, spill_over: int = sys.maxsize
+    ) -> None:
         self.disk = disk
+        self.spill_over = spill_over
         self.expected = expected
         self.rng = rng
         self.hub = open_hub(ROOT, disk, lock=False, index=NullIndex())
@@ -150,8 +170,13 @@ class MiniEngine:
             self.write_turn(commit, instance)
         del self.expected.commits[c - 1 :]
         self.expected.commits.append(commit)
+        if self.hub.spill_writer.has_current:
+            allow_spilled_records(self.hub)
+            self.hub.spill_writer.enqueue_current(c)
+            self.hub.spill_writer.write_queued(c)
         self.hub.journal.append([commit])
         self.expected.acknowledged = c
+        self.hub.spill_writer.note_removed(commit)
         self.hub.history_writer.remove_purged(commit.purged)
         self.hub.history_writer.publish(commit.writes)
         self.hub.index.update([], [], c)
@@ -169,7 +194,7 @@ class MiniEngine:
         fresh = False
         while True:
             numbers = range(first, first + self.rng.randint(1, 4))
-            new = [self.encode_record(instance, execution, n, commit.at, fresh and n == first) for n in numbers]
+            new = [self.encode_record(instance, execution, n, commit, fresh and n == first) for n in numbers]
             commit.writes.append(HistoryWrite(instance, execution, first, new, rewrites_file=fresh))
             begins, lines = (first, new) if fresh else (begins, [*lines, *new])
             first += len(new)
@@ -178,7 +203,8 @@ class MiniEngine:
             fresh = True
         self.live_histories[instance] = (execution, begins, lines)
 
-    def encode_record(self, instance: str, execution: str, n: int, at: datetime, snapshot: bool) -> bytes:
+    def encode_record(self, instance: str, execution: str, n: int, commit: Commit, snapshot: bool) -> bytes:
+        at = commit.at
         size = self.rng.choice([1, 30, 500])
         data = Raw(b'"%0*x"' % (size, self.rng.getrandbits(4 * size)))
         event: AnyEvent
@@ -188,7 +214,13 @@ class MiniEngine:
                 event = EntitySnapshot(instance, execution, n - 1, at, at, data)
         else:
             event = ExecutionStarted(instance, execution, "f") if n == 1 else EventRaised("E", data)
-        return encode_record(Record(n, at, event), crc_seed(instance, execution))
+        seed = crc_seed(instance, execution)
+        line = encode_record(Record(n, at, event), seed)
+        if len(line) <= self.spill_over:
+            return line
+        stub = self.hub.spill_writer.add(line, instance, execution, commit.c, seed).line
+        self.expected.spilled[stub] = line
+        return stub
 
     def run_script(self, cycles: int) -> None:
         """Commits, messages, checkpoints with and without a floor."""
@@ -203,10 +235,13 @@ class MiniEngine:
 class CrashExplorer:
     """Runs one script and counts the crash states that were tried."""
 
-    def __init__(self, seed: int, crashes_per_operation: int, skip: Skip = skip_nothing) -> None:
+    def __init__(
+        self, seed: int, crashes_per_operation: int, skip: Skip = skip_nothing, spill_over: int = sys.maxsize
+    ) -> None:
         self.seed = seed
         self.crashes_per_operation = crashes_per_operation
         self.skip = skip
+        self.spill_over = spill_over
         self.states_tried = 0
         self.operations = 0
         self.crashes_in_recovery = 0
@@ -215,12 +250,12 @@ class CrashExplorer:
         disk, world = FaultyDisk(), ExpectedState()
         disk.skip = self.skip
         disk.step = lambda operation, path: self._crash_here(disk, world)
-        engine = MiniEngine(disk, world, random.Random(self.seed))
+        engine = MiniEngine(disk, world, random.Random(self.seed), self.spill_over)
         engine.run_script(cycles)
         world.check_files(engine.hub)
         close_hub(engine.hub)
         disk.step = lambda operation, path: None
-        engine = MiniEngine(disk, world, random.Random(self.seed))
+        engine = MiniEngine(disk, world, random.Random(self.seed), self.spill_over)
         assert not engine.hub.journal.last_commit > len(world.commits)
 
     def _crash_here(self, disk: FaultyDisk, expected: ExpectedState) -> None:
@@ -240,7 +275,7 @@ class CrashExplorer:
             self._crash(disk, rng)
             self._crash_after(disk, rng.randint(0, 40))
             try:
-                engine = MiniEngine(disk, expected, rng)
+                engine = MiniEngine(disk, expected, rng, self.spill_over)
                 engine.commit()
                 checkpoint(engine.hub)
                 engine.commit()
@@ -248,9 +283,11 @@ class CrashExplorer:
                 self.crashes_in_recovery += 1
         self._crash(disk, rng)
         disk.step = lambda operation, path: None
-        engine = MiniEngine(disk, expected, rng)
+        engine = MiniEngine(disk, expected, rng, self.spill_over)
         engine.commit()
         expected.check_files(engine.hub)
+        checkpoint(engine.hub)
+        expected.check_spilled_files(engine.hub)
 
     def _crash(self, disk: FaultyDisk, rng: random.Random) -> None:
         if rng.random() < 0.3:

@@ -35,10 +35,11 @@ class UnsyncedNameChange(NamedTuple):
     removed: tuple[str, ...]
     added: dict[str, Inode]
     folder: str | None = None
+    removed_folder: str | None = None
 
     @property
     def paths(self) -> set[str]:
-        return {*self.removed, *self.added, *([self.folder] if self.folder else [])}
+        return {*self.removed, *self.added, *filter(None, (self.folder, self.removed_folder))}
 
 
 class FaultyDisk(MemoryDisk):
@@ -116,6 +117,11 @@ class FaultyDisk(MemoryDisk):
         if not known:
             self.unsynced_names.append(UnsyncedNameChange((), {}, os.path.normpath(path)))
 
+    def remove_folder(self, path: str) -> None:
+        self.step("remove_folder", path)
+        super().remove_folder(path)
+        self.unsynced_names.append(UnsyncedNameChange((), {}, removed_folder=os.path.normpath(path)))
+
     # ── the syncs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def sync_inode(self, node: Inode, path: str) -> None:
@@ -152,6 +158,12 @@ class FaultyDisk(MemoryDisk):
         fixed = {
             path: at for at, change in enumerate(self.unsynced_names) if change in settled for path in change.paths
         }
+        for at, change in enumerate(self.unsynced_names):
+            if change in settled and change.removed_folder is not None:
+                inner = {path for each in self.unsynced_names[:at] for path in each.paths}
+                for path in inner:
+                    if os.path.dirname(path) == change.removed_folder:
+                        fixed[path] = max(at, fixed.get(path, -1))
         self.unsynced_names = [
             change
             for at, change in enumerate(self.unsynced_names)
@@ -164,6 +176,13 @@ class FaultyDisk(MemoryDisk):
         self.durable_files.update(change.added)
         if change.folder is not None:
             self.durable_folders.add(change.folder)
+        if change.removed_folder is not None:
+            # A folder of this name that is made later is another one, and empty.
+            inside = f"{change.removed_folder}/"
+            self.durable_folders.discard(change.removed_folder)
+            self.durable_files = {
+                path: node for path, node in self.durable_files.items() if not path.startswith(inside)
+            }
 
     # ── the ends ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -53,7 +53,8 @@ class HubWriter:
         commit = Commit(self.hub.last_commit, self.hub.epoch, self._at, [write], messages)
         self.hub.journal.append([commit])
         self.hub.history_writer.publish([write])
-        self.hub.index.update([summarize_history(instance, execution, all_lines)], [], commit.c)
+        row = summarize_history(self.hub.disk, self.hub.root, instance, execution, all_lines)
+        self.hub.index.update([row], [], commit.c)
         self.hub.inbox.remove(message.message for message in consumed or ())
 
     def _line(self, instance: str, execution: str, n: int, event: AnyEvent) -> bytes:

@@ -21,6 +21,7 @@ from durablecli.store import layout, quarantine, quarantined_messages
 from durablecli.store.check.entity_locks import held_lock, why_lock_is_stale
 from durablecli.store.check.history import check_history
 from durablecli.store.check.orphaned_logs import find_orphaned_logs
+from durablecli.store.check.superfluous_payloads import find_superfluous_files, list_referenced_files
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.file import (
     History,
@@ -31,6 +32,7 @@ from durablecli.store.history.file import (
     read_history_file,
 )
 from durablecli.store.history.merge import JournalPart, covers_damage, merge_with_journal, parts_by_instance
+from durablecli.store.history.spilled_files import read_line
 from durablecli.store.hub_creation import missing_folders
 from durablecli.store.hub_file import read_engine_process, read_hub_file
 from durablecli.store.inbox.failed_messages import FailedMessages, MessageFailure
@@ -79,6 +81,8 @@ class HubChecker:
         self.lagging_count = 0
         self.expected_rows: dict[str, InstanceSummary] = {}
         self.held_locks: dict[str, EntityLock] = {}
+        self.referenced_files: set[str] = set()
+        """The files of spilled records that histories refer to."""
 
     def run(self) -> CheckReport:
         if self.disk.stat(self.root, follow_symlinks=True) is None:
@@ -136,6 +140,8 @@ class HubChecker:
             histories = (*history_files(self.disk, self.root), *instances_by_path)
             for file in find_orphaned_logs(self.disk, self.root, histories):
                 self.report.notes.append(f"{file} is the log of no instance; --repair moves it to damaged/")
+            for file in find_superfluous_files(self.disk, self.root, self.referenced_files):
+                self.report.notes.append(f"{file} belongs to no record; opening the hub or --repair removes it")
 
     def _read_parts(self, tail: JournalTail | None) -> dict[str, JournalPart]:
         try:
@@ -186,16 +192,18 @@ class HubChecker:
             self._check_records(file, merged)
 
     def _check_records(self, file: str, history: History) -> None:
-        for n, reason in check_history(history.instance, history.execution, history.lines, history.first):
+        self.referenced_files.update(list_referenced_files(self.root, history.lines))
+        lines = (read_line(self.disk, self.root, line) for line in history.lines)
+        for n, reason in check_history(history.instance, history.execution, lines, history.first):
             self.report.findings.append(f"{file}: record n {n} {reason}")
         if not self.is_engine_running:
             try:
-                row = summarize_history(history.instance, history.execution, history.lines)
+                row = summarize_history(self.disk, self.root, history.instance, history.execution, history.lines)
             except Exception as error:  # noqa: BLE001 - intact lines that form no history may break the fold
                 self.report.findings.append(f"{file} can't be read as a history: {type(error).__name__}: {error}")
                 return
             self.expected_rows[history.instance] = row
-            if row.locked_by is not None and (lock := held_lock(history)) is not None:
+            if row.locked_by is not None and (lock := held_lock(self.disk, self.root, history)) is not None:
                 self.held_locks[file] = lock
 
     def _check_locks(self, parts: dict[str, JournalPart]) -> None:
@@ -205,7 +213,7 @@ class HubChecker:
             return merge_with_journal(read_history(self.disk, self.root, instance), parts.get(instance), instance)
 
         for file, lock in self.held_locks.items():
-            reason = why_lock_is_stale(lock, look_up)
+            reason = why_lock_is_stale(self.disk, self.root, lock, look_up)
             if reason is not None:
                 self.report.findings.append(
                     f"{file}: the lock is held by {lock.sender.instance!r} (execution {lock.sender.execution}, n"

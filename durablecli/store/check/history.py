@@ -28,8 +28,13 @@ def check_history(instance: str, execution: str, lines: Iterable[bytes], first_n
     """
     start = crc_seed(instance, execution)
     checker = EntityLogChecker(instance) if is_entity_id(instance) else _HistoryChecker()
-    for n, line in enumerate(lines, first_n):
+    n, remaining = first_n - 1, iter(lines)
+    while True:
+        n += 1
         try:
+            line = next(remaining, None)
+            if line is None:
+                return
             record = decode_record(line, start)
         except CorruptLine as error:
             yield n, f"is whole, and can't be read: {error}"

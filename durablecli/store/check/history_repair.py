@@ -24,6 +24,7 @@ from durablecli.store.deduplication import AppliedEntityOperation, StartedChild,
 from durablecli.store.disk import Disk
 from durablecli.store.history import truncated
 from durablecli.store.history.file import history_files, history_path, instance_of_file, read_history, read_history_file
+from durablecli.store.history.spilled_files import read_line, resolve_lines
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.journal.commits import QuarantinedMessage
 from durablecli.store.layout import DAMAGED_FOLDER
@@ -88,8 +89,8 @@ class HistoryRepair:
         if history.lines and history_path(self._root, history.instance) != file:
             self._preserve(file)
             yield f"{file} held the history of {history.instance!r}; it was moved to {folder}"
-        elif not history.is_whole:
-            found = salvage_history(self._disk.read(file))
+        elif not history.is_whole or resolve_lines(self._disk, self._root, history.lines).damage:
+            found = salvage_history(self._disk.read(file), self._read_line)
             if found is None or history_path(self._root, found.instance) != file:
                 name = instance_of_file(file, history)
                 self._preserve(file)
@@ -103,8 +104,11 @@ class HistoryRepair:
             if row is not None and row.execution == history.execution and row.records > history.last:
                 lost = list(range(history.last + 1, row.records + 1))
                 self._damaged[history.instance] = SalvagedHistory(
-                    history.instance, history.execution, history.first, history.lines, {}, lost, 0
+                    history.instance, history.execution, history.first, history.lines, {}, lost, 0, self._read_line
                 )
+
+    def _read_line(self, line: bytes) -> bytes:
+        return read_line(self._disk, self._root, line)
 
     def _fold_instance(self, id: str) -> RuntimeState | None:
         """Return the state of an orchestration as it will be after the repair; None if there is none."""
@@ -114,7 +118,7 @@ class HistoryRepair:
         history = read_history(self._disk, self._root, id)
         if history is None or not history.lines:
             return None
-        return _try_fold(readable_records(id, history.execution, history.lines))
+        return _try_fold(readable_records(self._disk, self._root, id, history.execution, history.lines))
 
     def _view_entity(self, id: str) -> EntityLogView | None:
         """Build the view of an entity's log, including the records after the lost ones."""
@@ -128,7 +132,7 @@ class HistoryRepair:
         history = read_history(self._disk, self._root, id)
         if history is None or not history.lines:
             return None
-        records = list(readable_records(id, history.execution, history.lines))
+        records = list(readable_records(self._disk, self._root, id, history.execution, history.lines))
         return build_log_view(records, fold_entity_log(records))
 
     # ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,7 +244,9 @@ class HistoryRepair:
         if found is not None:
             records: Iterable[ev.Record] = found.records()
         else:
-            records = readable_records(id, state.execution, history.lines if history is not None else [])
+            records = readable_records(
+                self._disk, self._root, id, state.execution, history.lines if history is not None else []
+            )
         entities = {each for each in self._damaged if is_entity_id(each)}
         for kept, line in Correlator(self._fold_instance, self.entity_view).find_lost_signals(records, state, entities):
             self._quarantined.setdefault(kept.instance, []).append(kept)

@@ -18,13 +18,14 @@ from durablecli.store.check import checker
 from durablecli.store.check.checker import CheckReport
 from durablecli.store.check.history_repair import HistoryRepair
 from durablecli.store.check.orphaned_logs import find_orphaned_logs
+from durablecli.store.check.superfluous_payloads import find_superfluous_files, list_referenced_files
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.file import history_files, read_history, read_history_file
 from durablecli.store.history.merge import JournalPart, is_contiguous, parts_by_instance
 from durablecli.store.history.writer import HistoryWriter
 from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.hub_creation import create_folders, missing_folders
-from durablecli.store.hub_file import FORMAT, HubFile, read_hub_file, write_hub_file
+from durablecli.store.hub_file import FORMAT, SPILLED_FORMAT, HubFile, read_hub_file, write_hub_file
 from durablecli.store.inbox.failed_messages import FailedMessages
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.inbox.inbox_reader import InboxReader
@@ -81,6 +82,7 @@ class _HubRepair:
         close_hub(open_hub(self.root, self.disk, lock=False))
         yield from self._repair_histories()
         yield from self._move_orphaned_logs()
+        yield from self._move_superfluous_payloads()
         yield from self._retry_messages()
         # Opening the hub rebuilds the index, and an engine retries every instance.
         for name in (layout.INDEX_FILE, f"{layout.INDEX_FILE}-journal", QUARANTINE_FILE):
@@ -108,6 +110,14 @@ class _HubRepair:
         for path in list(find_orphaned_logs(self.disk, self.root, history_files(self.disk, self.root))):
             self._preserve(path)
             yield f"{path}: the log of no instance, moved to {layout.DAMAGED_FOLDER}/"
+
+    def _move_superfluous_payloads(self) -> Iterator[str]:
+        histories = (read_history_file(self.disk, file) for file in history_files(self.disk, self.root))
+        lines = (line for history in histories if history is not None for line in history.lines)
+        referenced = set(list_referenced_files(self.root, lines))
+        for path in list(find_superfluous_files(self.disk, self.root, referenced)):
+            self._preserve(path)
+            yield f"{path}: it belongs to no record, moved to {layout.DAMAGED_FOLDER}/"
 
     def _repair_folders(self) -> Iterator[str]:
         missing = missing_folders(self.disk, self.root)
@@ -146,7 +156,9 @@ class _HubRepair:
             ]
             epoch = max((commit.epoch for commit in self._read_commits().values()), default=0)
             # The journal only has the latest epochs; a large step exceeds all epochs used before.
-            content = HubFile(FORMAT, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False)
+            has_payloads = self.disk.exists(f"{self.root}/{layout.PAYLOADS_FOLDER}")
+            format = SPILLED_FORMAT if has_payloads else FORMAT
+            content = HubFile(format, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False)
             content.last_seen = datetime.now(UTC)
             if self.disk.exists(f"{self.root}/{layout.HUB_FILE}"):
                 self._preserve(f"{self.root}/{layout.HUB_FILE}", copy=True)

@@ -6,7 +6,7 @@ the gap some are missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,7 +15,13 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
 from durablecli.store.history.file import FirstRecord, try_decode_first_record
 
+ReadLine = Callable[[bytes], bytes]
 _EDITOR_BYTES = b"\r\xef\xbb\xbf"  # bytes that editors add to lines
+
+
+def keep_line(line: bytes) -> bytes:
+    """Return the line: it is the record itself."""
+    return line
 
 
 class SalvagedHistory(NamedTuple):
@@ -32,6 +38,8 @@ class SalvagedHistory(NamedTuple):
     after_gap: dict[int, bytes]
     lost: list[int]
     unread_lines: int
+    read_line: ReadLine = keep_line
+    """Returns the line of a record, also of one that is spilled."""
 
     @property
     def last(self) -> int:
@@ -45,19 +53,25 @@ class SalvagedHistory(NamedTuple):
 
     def records(self) -> list[Record]:
         """Return the records before the first gap, as far as they can be read."""
-        return _parse_records(self.lines, self.seed)
+        return self._parse_records(self.lines)
 
     def records_after_gap(self) -> list[Record]:
         """Return the records after the first gap, in order."""
-        return _parse_records([line for _, line in sorted(self.after_gap.items())], self.seed)
+        return self._parse_records([line for _, line in sorted(self.after_gap.items())])
+
+    def _parse_records(self, lines: list[bytes]) -> list[Record]:
+        return [decode_record(self.read_line(line), self.seed) for line in lines]
 
     @property
     def seed(self) -> int:
         return crc_seed(self.instance, self.execution)
 
 
-def salvage_history(data: bytes) -> SalvagedHistory | None:
-    """Salvage the content of a file; None without its first record, which the others depend on."""
+def salvage_history(data: bytes, read_line: ReadLine = keep_line) -> SalvagedHistory | None:
+    """Salvage the content of a file; None without its first record, which the others depend on.
+
+    A spilled record is lost if `read_line` can't read it, and raises CorruptLine.
+    """
     pieces = [piece for line in data.split(b"\n") if (piece := line.strip(_EDITOR_BYTES))]
     first_record = _find_first_record(pieces)
     if first_record is None:
@@ -67,7 +81,7 @@ def salvage_history(data: bytes) -> SalvagedHistory | None:
     whole: dict[int, bytes] = {}
     unread = 0
     for piece in pieces:
-        n = _record_number(piece, start)
+        n = _record_number(piece, start, read_line)
         if n is None or n < first:
             unread += 1
         else:
@@ -81,7 +95,7 @@ def salvage_history(data: bytes) -> SalvagedHistory | None:
     lines = [whole[n] for n in range(first, end)]
     behind = {n: line for n, line in whole.items() if n > end}
     return SalvagedHistory(
-        first_record.instance, first_record.execution, first, lines, behind, lost, max(0, unread - len(lost))
+        first_record.instance, first_record.execution, first, lines, behind, lost, max(0, unread - len(lost)), read_line
     )
 
 
@@ -96,13 +110,10 @@ def _find_first_record(lines: Iterable[bytes]) -> FirstRecord | None:
     return None
 
 
-def _record_number(line: bytes, start: int) -> int | None:
+def _record_number(line: bytes, start: int, read_line: ReadLine) -> int | None:
     """Return the `n` of an intact line of this execution."""
     try:
-        return decode_record(line, start).n
+        verify_crc(line, start)
+        return decode_record(read_line(line), start).n
     except CorruptLine:
         return None
-
-
-def _parse_records(lines: list[bytes], start: int) -> list[Record]:
-    return [decode_record(line, start) for line in lines]

@@ -17,7 +17,9 @@ from durablecli.errors import InstanceSetAside
 from durablecli.model.codec import CRC_SUFFIX_LENGTH, CorruptLine, crc_seed, verify_crc
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.ids import entity_file_name, file_name, parse_file_name, shard
+from durablecli.model.spilled_line import is_stub
 from durablecli.store.disk import Disk
+from durablecli.store.history.spilled_files import resolve_lines
 from durablecli.store.layout import ENTITIES_FOLDER, INSTANCES_FOLDER
 
 
@@ -26,6 +28,9 @@ class History(NamedTuple):
 
     A file whose first line is bad has no instance and no execution. `is_damaged`: the bad line is terminated, so it
     isn't just being written. `first` is the `n` of the first line.
+
+    `lines` may have stubs in the place of spilled records, unless `resolve_history` has read these: `spilled_bytes` is
+    their size then, and `damage` says why one can't be read.
     """
 
     instance: str
@@ -35,11 +40,18 @@ class History(NamedTuple):
     is_whole: bool
     is_damaged: bool = False
     first: int = 1
+    damage: str = ""
+    spilled_bytes: int = 0
 
     @property
     def last(self) -> int:
         """The `n` of the last intact line, 0 if there is none."""
         return self.first - 1 + len(self.lines)
+
+    @property
+    def size(self) -> int:
+        """The size of the good lines of the file and of their spilled records, in bytes."""
+        return self.good_bytes + self.spilled_bytes
 
 
 class FirstRecord(msgspec.Struct):
@@ -87,20 +99,42 @@ def read_history(disk: Disk, root: str, instance: str) -> History | None:
 
 
 def read_whole_history(disk: Disk, root: str, instance: str) -> History | None:
-    """Read a history in order to append to it; raise DamagedHub if a line is bad.
+    """Read a history in order to append to it, with its spilled records; raise DamagedHub if a line is bad.
 
     Records appended after a bad line would never be read again.
     """
-    found = read_history(disk, root, instance)
+    found = resolve_history(disk, root, read_history(disk, root, instance))
     if found is not None and not found.is_whole:
         raise make_damage_error(history_path(root, instance), found)
     return found
 
 
+def resolve_history(disk: Disk, root: str, history: History | None) -> History | None:
+    """Read the spilled records of a history in the place of their stubs.
+
+    One whose file is missing or altered ends the history like a bad line.
+    """
+    if history is None or not any(map(is_stub, history.lines)):
+        return history
+    found = resolve_lines(disk, root, history.lines)
+    if not found.damage:
+        return history._replace(lines=found.lines, spilled_bytes=found.spilled_bytes)
+    good = history.lines[: len(found.lines)]
+    return history._replace(
+        lines=found.lines,
+        good_bytes=sum(map(len, good)) + len(good),
+        is_whole=False,
+        is_damaged=True,
+        damage=found.damage,
+        spilled_bytes=found.spilled_bytes,
+    )
+
+
 def make_damage_error(file: str, history: History) -> InstanceSetAside:
     """Make the error that names the first bad line of a file."""
     place = f"{file}: byte {history.good_bytes}: record n {history.last + 1}"
-    return InstanceSetAside(f"{place} is damaged; stop the engine, then run: durable doctor --repair")
+    damage = f" is damaged: {history.damage}" if history.damage else " is damaged"
+    return InstanceSetAside(f"{place}{damage}; stop the engine, then run: durable doctor --repair")
 
 
 def instance_of_file(file: str, history: History) -> str | None:

@@ -320,7 +320,7 @@ def test_a_history_that_only_journal_and_index_know_is_no_finding(root: str) -> 
     commit = Commit(hub.journal.last_commit + 1, hub.epoch, AT, [write])
     hub.journal.append([commit])
     rebuild_index(hub.index, hub.disk, root, commit.c)
-    hub.index.update([summarize_history("late", "1", write.lines)], [], commit.c)
+    hub.index.update([summarize_history(hub.disk, root, "late", "1", write.lines)], [], commit.c)
     abandon(hub)
     pretend_dead(root)
     report = check_hub(root)
@@ -465,7 +465,7 @@ def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
 
 def test_a_later_hub_is_left_alone(root: str) -> None:
     finish_hub(make_hub(root), root)
-    Path(root, "hub.json").write_bytes(b'{"format":3}')
+    Path(root, "hub.json").write_bytes(b'{"format":4}')
     for look in (check_hub, repair_hub):
         with pytest.raises(NewerHub):
             look(root)
