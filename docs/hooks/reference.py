@@ -135,7 +135,7 @@ def _kind(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return "list"
     words = {str: "text", int: "number", bool: "`true` or `false`", timedelta: "duration"}
-    words |= dict.fromkeys((settings.ByteSize, settings.MessageSize), "size")
+    words |= dict.fromkeys((settings.ByteSize, settings.MessageSize, settings.SpillSize), "size")
     return words[kind]
 
 
@@ -152,7 +152,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
             return "empty"
         case timedelta():
             return f"`{value.total_seconds():g}s`"
-        case int() if field.type in (settings.ByteSize, settings.MessageSize):
+        case int() if field.type in (settings.ByteSize, settings.MessageSize, settings.SpillSize):
             return f"`{value // MIB}MiB`" if value >= MIB else f"`{value // 1024}KiB`"
         case _:
             return f"`{value}`"
