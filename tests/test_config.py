@@ -202,6 +202,11 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
         ),
         ("limits: {payload: 17MiB}", "durable.yaml: $.limits.payload: 17MiB is out of range; use 1 byte to 16MiB"),
         ("limits: {payload: 0}", "durable.yaml: $.limits.payload: 0 is out of range; use 1 byte to 16MiB"),
+        (
+            "payloads: {spill_over: 17MiB}",
+            "durable.yaml: $.payloads.spill_over: 17MiB is out of range; use 0 bytes to 16MiB",
+        ),
+        ("payloads: {spill: 1}", "durable.yaml: $.payloads.spill: unknown key; did you mean 'spill_over'?"),
         ("limits: {payload: 1.5}", "durable.yaml: $.limits.payload: expected a size as 16MiB, got float"),
         ("drain: 1s\napp: [", "durable.yaml: line 3: expected the node content, but found '<stream end>'"),
         ("drain: !!python/object:os.system x", "durable.yaml: line 1: could not determine a constructor for the tag "),

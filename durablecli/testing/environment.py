@@ -52,7 +52,8 @@ def hub(
     `schedules` the orchestrators that have a schedule run by it.
 
     `config` are settings as in durable.yaml, which isn't read: `{"retention": {"completed": "30d"}}`. Those of
-    retention, limits, versions, `on_nondeterminism` and schedules have an effect. Raises ConfigError for invalid ones.
+    retention, limits, payloads, versions, `on_nondeterminism` and schedules have an effect. Raises ConfigError for
+    invalid ones.
     """
     settings = config if isinstance(config, Config) else config_from_mapping(config or {})
     is_registry = len(functions) == 1 and isinstance(functions[0], Registry)
@@ -69,6 +70,7 @@ def _make_options(config: Config, replay_always: bool) -> EngineOptions:
         versions=VersionPolicy(config.default_version, config.version_match, config.version_failure == "fail"),
         limits=config.limits,
         retention=config.retention,
+        spill_over=config.payloads.spill_over,
         use_threads=False,
         turn_budget=timedelta.max,
     )

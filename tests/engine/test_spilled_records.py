@@ -87,6 +87,14 @@ def test_only_records_over_the_limit_are_spilled_and_all_are_read_back(replay_al
     assert hub.client.get_status("i", show_history=True, show_history_output=True).output == LARGE
 
 
+def test_the_hub_of_a_test_takes_the_setting() -> None:
+    for config, count in (({}, 0), ({"payloads": {"spill_over": "1KiB"}}, 4)):
+        hub = testing.hub(echo, calls, config=config)
+        hub.client.start_new("calls", "i", LARGE)
+        assert hub.finish("i").output == LARGE
+        assert len(list_files(hub.disk)) == count
+
+
 def test_the_limit_itself_is_not_over_it() -> None:
     hub = make_hub(spill_over=0)
     hub.client.start_new("calls", "i", LARGE)
