@@ -7,11 +7,13 @@ from msgspec.structs import replace
 from durablecli.engine.commit_builder import MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS
 from durablecli.engine.event_size import estimate_size
 from durablecli.engine.instance_cache import CachedInstance
+from durablecli.engine.schedule_notices import notify_schedule
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
 from durablecli.errors import WrongState
 from durablecli.limits import MIB
 from durablecli.model import events as ev
+from durablecli.model.schedule_options import RUN_STARTED
 from durablecli.replay.fork_plan import ForkPlan, plan_fork
 from durablecli.store.inbox.messages import Message, MessageItem
 
@@ -55,6 +57,7 @@ class ForkHandler:
         started = replace(first.event, message=message.message, trace=trace)
         for record in (ev.Record(first.n, first.at, started), *rest):
             self._cycle.builder.record(instance, record)
+        notify_schedule(self._cycle, started, RUN_STARTED)
         if plan.is_suspended:
             self._applier.record_event(instance, ev.ExecutionResumed("forked"))
         self._continue(instance, plan)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 
 from durablecli.engine.instance_cache import CachedInstance
+from durablecli.engine.schedule_notices import notify_schedule
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
+from durablecli.model.schedule_options import RUN_STARTED
 from durablecli.replay import pending
 from durablecli.replay.rewind import CAUSES_ONLY, RewindPlan, RewindScope, plan_rewind
 from durablecli.replay.rewind_children import children_to_rewind, find_child, find_completed_child
@@ -65,6 +67,7 @@ class RewindHandler:
 
     def _apply_rewind(self, instance: CachedInstance, plan: RewindPlan, reason: str, message: str | None) -> None:
         self._applier.record_event(instance, plan.to_event(reason, message))
+        notify_schedule(self._cycle, instance.runtime_state.started, RUN_STARTED)
         self._turn_runner.restore(instance)
         for n, called in plan.calls:
             self._applier.send_operation(instance, n, called)

@@ -335,3 +335,29 @@ def test_a_time_that_the_clocks_skip_has_one_run() -> None:
     stage = ScheduleHarness(app, start=datetime(2026, 3, 28, 12, tzinfo=UTC))
     stage.hub.advance(timedelta(days=2))
     assert stage.runs() == ["tick-2026-03-29T03:00+0200", "tick-2026-03-30T02:30+0200"]
+
+
+@pytest.mark.parametrize("repair", ["rewind", "fork"])
+def test_a_run_that_is_repaired_counts_as_running(repair: str) -> None:
+    is_broken = True
+
+    @df.orchestrator(schedule="0 * * * *")
+    def tick(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+        if is_broken:
+            raise RuntimeError
+        yield context.create_timer(2 * HOUR)
+
+    stage = ScheduleHarness(tick)
+    with stage.hub as hub:
+        hub.advance(HOUR)
+        is_broken = False
+        if repair == "rewind":
+            hub.client.rewind("tick-2026-01-01T01:00Z")
+        else:
+            hub.client.fork("tick-2026-01-01T01:00Z", 2, "tick-2026-01-again")
+        hub.run()
+        hub.advance(HOUR)
+        assert stage.state().skipped == 1
+        hub.advance(2 * HOUR)
+        assert (stage.state().started, stage.state().skipped) == (2, 2)
+        assert not hub.client.check().findings
