@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
     try:
         return _invoke(arguments)
     except click.ClickException as error:
-        return _print_error(_format_usage_error(error), error.exit_code)
+        return _print_error(_format_usage_error(error, arguments), error.exit_code)
     except DurableError as error:
         return _print_error(str(error), error.exit_code)
     except click.Abort:
@@ -122,12 +122,12 @@ def _invoke(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _format_usage_error(error: click.ClickException) -> str:
+def _format_usage_error(error: click.ClickException, arguments: list[str]) -> str:
     """Return the message in one line, with the command that shows the help."""
     import click
 
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "durable"
+    context = getattr(error, "ctx", None)  # click gives none for an option that lacks its value
+    path = context.command_path if context is not None else _find_command_path(arguments)
     message = " ".join(error.format_message().split()).rstrip(".")
     if isinstance(error, click.NoSuchOption) and context is not None:
         names = [
@@ -139,6 +139,13 @@ def _format_usage_error(error: click.ClickException) -> str:
             message += f"; an argument that begins with - comes after --: {path} -- {' '.join(names)}"
     end = "" if message.endswith("?") else "."
     return f"{message}{end} Try '{path} --help'"
+
+
+def _find_command_path(arguments: list[str]) -> str:
+    from durablecli.cli import durable
+
+    verb = next((each for each in arguments if not each.startswith("-")), "")
+    return f"durable {verb}" if verb in durable.verbs else "durable"
 
 
 def _print_error(text: str, code: int) -> int:

@@ -168,7 +168,7 @@ class CodeWatcher:
         replaced = self._wait_for(self._app.replace(loaded))
         if replaced is None:
             return
-        names = ", ".join(map(os.path.basename, sources[:_MAX_NAMES]))
+        names = ", ".join(map(_describe_source, sources[:_MAX_NAMES]))
         more = f" and {len(sources) - _MAX_NAMES} more" if len(sources) > _MAX_NAMES else ""
         self._echo(f"reloaded in {monotonic() - began:.2f} s: {names}{more}{_format_replaced(replaced)}")
         for warning in load_warnings(loaded):
@@ -218,6 +218,10 @@ def _find_error(loaded: LoadedApp) -> str:
     failed = [f"can't import {module.name}: {module.error}" for module in loaded.modules if module.error is not None]
     failed += [format_clash(each, disabled=True) for each in loaded.registry.clashes.values()]
     return failed[0] if failed else ""
+
+
+def _describe_source(path: str) -> str:
+    return os.path.basename(path) + ("" if os.path.exists(path) else " (removed)")
 
 
 def _format_replaced(replaced: Replaced) -> str:

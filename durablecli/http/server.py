@@ -49,7 +49,9 @@ def bind_socket(listen: str) -> socket.socket:
         listener.listen()  # only then no other server can take the port
     except OSError as error:
         listener.close()
-        raise ConfigError(f"http.listen: can't listen on {listen}: {error.strerror or error}") from None
+        hint = "; name another port: durable dev --listen PORT, durable run-daemon --http PORT"
+        reason = f"{error.strerror or error}{hint if error.errno == errno.EADDRINUSE else ''}"
+        raise ConfigError(f"http.listen: can't listen on {listen}: {reason}") from None
     return listener
 
 

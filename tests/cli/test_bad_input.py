@@ -58,6 +58,7 @@ def _make_yaml_bomb() -> str:
 
 BAD: dict[str, tuple[list[str], int, str]] = {
     "no such verb": (["strat", "x"], 2, "No such command 'strat'"),
+    "an option without its value": (["start", "f", "-p"], 2, "requires an argument. Try 'durable start --help'"),
     "no such option": (["status", "live", "--inptu"], 2, "No such option.*--inptu"),
     "a missing argument": (["status"], 2, "Missing argument 'ID...'"),
     "an unknown format": (["list", "-o", "xml"], 2, "'xml' is not one of"),

@@ -153,6 +153,7 @@ def test_a_new_module_is_loaded_and_a_removed_one_is_gone(dev: Dev) -> None:
     dev.wait_for("b", waits_for_event)
     (dev.workflows / "later.py").unlink()
     dev.wait_until_said("reloaded in", 2)
+    assert "later.py (removed)" in dev.output
     dev.hub.client.raise_event("b", "go")
     dev.wait_for("b", lambda status: status.blocked)
 
