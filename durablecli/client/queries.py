@@ -255,7 +255,8 @@ class HubQueries:
                 if current.ended:
                     return current
                 if poller.is_expired():
-                    still = f"{instance_id} is still {current.status_name}"
+                    blocked = f", and blocked: {current.blocked.reason}" if current.blocked else ""
+                    still = f"{instance_id} is still {current.status_name}{blocked}"
                     raise TimedOut(f"{still}; wait again: durable wait {instance_id}")
                 if watched:
                     ended.wait(poller.watching_pause())

@@ -81,6 +81,17 @@ def test_an_instance_without_an_output_says_why(hub: testing.TestEnvironment) ->
         hub.client.get_status("x").get_output(Outcome)
 
 
+def test_a_wait_that_takes_too_long_says_what_blocks_the_instance() -> None:
+    with testing.hub(waits) as hub:
+        hub.client.start_new(waits, "w")
+        hub.run()
+        hub.restart(measure)
+        hub.client.raise_event("w", "Go")
+        hub.run()
+        with pytest.raises(TimedOut, match=r"^w is still Running, and blocked: orchestrator 'waits' isn't loaded;"):
+            hub.client.wait("w", 0)
+
+
 def test_a_wait_returns_an_object(tmp_path: Path) -> None:
     with df.embedded([measure, waits], tmp_path / "hub") as client:
         outcome = client.wait(client.start_new(measure, client_input="Wien"), 60, expected_type=Outcome)
