@@ -45,22 +45,31 @@ class ScheduleView(msgspec.Struct, frozen=True):
         return self.declared is not None and self.state.loaded and self.state.spec != self.declared.spec
 
     def next_due(self, now: datetime) -> datetime | None:
-        """The next due time; None if there is none because of the status."""
+        """The next due time; None if there is none because of the status, or of an expression that is unknown here."""
         if self.spec is None or self.status not in ("Active", "New"):
             return None
         due = self.state.due
         if due is not None and due > now - GRACE and not self.is_changed:
             return due
-        return self.spec.due_times.next_after(now)  # no daemon was there at the one in the state
+        try:
+            return self.spec.due_times.next_after(now)  # no daemon was there at the one in the state
+        except ValueError:
+            return None
 
     def list_due_times(self, now: datetime, count: int) -> list[datetime]:
-        """The next due times after now, whatever the status. Times are in the zone of the schedule."""
+        """The next due times after now, whatever the status. Times are in the zone of the schedule.
+
+        Raises WrongState if the expression or the zone is unknown here.
+        """
         found: list[datetime] = []
         moment = now
-        for _ in range(count if self.spec is not None else 0):
-            assert self.spec is not None
-            moment = self.spec.due_times.next_after(moment)
-            found.append(moment.astimezone(self.spec.due_times.zone))
+        try:
+            for _ in range(count if self.spec is not None else 0):
+                assert self.spec is not None
+                moment = self.spec.due_times.next_after(moment)
+                found.append(moment.astimezone(self.spec.zone))
+        except ValueError as error:
+            raise WrongState(f"the due times of schedule '{self.name}' aren't known: {error}") from None
         return found
 
     def payload(self, now: datetime) -> dict[str, Any]:

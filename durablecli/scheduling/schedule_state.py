@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
 import msgspec
 
 from durablecli.model.schedule_options import DEFAULT_TIME_ZONE
 from durablecli.scheduling.due_times import DueTimes, parse_due_times
+from durablecli.scheduling.time_zones import find_time_zone
 
 Overlap = Literal["skip", "queue", "allow"]
 
@@ -29,6 +30,14 @@ class ScheduleSpec(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
         """Its due times. Raises ValueError if the expression or the zone is unknown here."""
         return parse_due_times(self.schedule, self.timezone)
 
+    @property
+    def zone(self) -> tzinfo:
+        """Its time zone; UTC if that is unknown here."""
+        try:
+            return find_time_zone(self.timezone)
+        except ValueError:
+            return UTC
+
     def has_same_times(self, other: ScheduleSpec | None) -> bool:
         """Whether another schedule is due at the same times."""
         return other is not None and (self.schedule, self.timezone) == (other.schedule, other.timezone)
@@ -39,7 +48,7 @@ class ScheduleSpec(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
 
     def format_scheduled_time(self, due: datetime) -> str:
         """A due time in the zone of the schedule, as ISO 8601."""
-        return due.astimezone(self.due_times.zone).isoformat()
+        return due.astimezone(self.zone).isoformat()
 
 
 class PassedDueTime(msgspec.Struct, frozen=True, rename="camel"):

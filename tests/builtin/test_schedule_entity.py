@@ -11,12 +11,15 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.apps.declared_schedules import collect_schedules
+from durablecli.builtin.schedule_catalog import ScheduleCatalog
 from durablecli.builtin.schedule_entity import PAUSE, RESUME
 from durablecli.builtin.schedule_starts import ensure_schedules, read_states
 from durablecli.config import Config
 from durablecli.config.sections import ScheduleConfig
+from durablecli.errors import WrongState
+from durablecli.model.payloads import encode
 from durablecli.model.schedule_options import make_schedule_id
-from durablecli.scheduling.schedule_state import ScheduleState
+from durablecli.scheduling.schedule_state import ScheduleSpec, ScheduleState
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.query import Query
 
@@ -361,3 +364,20 @@ def test_a_run_that_is_repaired_counts_as_running(repair: str) -> None:
         hub.advance(2 * HOUR)
         assert (stage.state().started, stage.state().skipped) == (2, 2)
         assert not hub.client.check().findings
+
+
+@pytest.mark.parametrize(("schedule", "zone"), [("0 * * * *", "Gone/Zone"), ("bogus", "UTC")])
+def test_a_schedule_that_is_unknown_here_hides_no_other(harness: ScheduleHarness, schedule: str, zone: str) -> None:
+    """As in a hub that comes from a machine with other data about time zones."""
+    mailbox = harness.hub.client.mailbox
+    assert mailbox is not None
+    spec = ScheduleSpec("moved", "tick", schedule, zone)
+    mailbox.post("signal", [MessageItem(make_schedule_id("moved"), "load", encode(spec))])
+    harness.hub.run()
+    catalog, now = ScheduleCatalog(harness.hub.client), harness.hub.clock.now()
+    moved, tick = catalog.list_all()
+    assert (moved.name, moved.next_due(now), moved.payload(now)["nextDue"]) == ("moved", None, None)
+    assert tick.payload(now)["nextDue"] == "2026-01-01T01:00:00+00:00"
+    with pytest.raises(WrongState, match=r"the due times of schedule 'moved' aren't known: (invalid|unknown)"):
+        moved.list_due_times(now, 1)
+    assert catalog.trigger("moved").startswith("moved-manual-")

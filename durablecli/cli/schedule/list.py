@@ -44,7 +44,7 @@ def command(app: tuple[str, ...], state_dir: str | None, output_format: str | No
 
 def _format_row(catalog: ScheduleCatalog, view: ScheduleView, now: datetime) -> tuple[str, ...]:
     spec, due = view.spec, view.next_due(now)
-    following = "" if due is None or spec is None else f"{due.astimezone(spec.due_times.zone):%a %Y-%m-%d %H:%M}"
+    following = "" if due is None or spec is None else f"{due.astimezone(spec.zone):%a %Y-%m-%d %H:%M}"
     runs = catalog.runs(view.name, 1)
     last = f"{runs[0].status}, {format_age(runs[0].created, now)}" if runs else ""
     schedule, zone = ("", "") if spec is None else (spec.schedule, spec.timezone)

@@ -95,5 +95,5 @@ _CHANGES = {
 
 def _make_row(catalog: ScheduleCatalog, view: ScheduleView) -> ScheduleRow:
     due, spec = view.next_due(datetime.now(UTC)), view.spec
-    shown = None if due is None or spec is None else due.astimezone(spec.due_times.zone)
+    shown = None if due is None or spec is None else due.astimezone(spec.zone)
     return ScheduleRow(view, shown, next(iter(catalog.runs(view.name, 1)), None))
