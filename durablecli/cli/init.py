@@ -10,6 +10,7 @@ import click
 
 from durablecli.cli.options import format_exit_codes
 from durablecli.cli.output import Output
+from durablecli.errors import UsageError
 
 _RUN = """durable run hello --input '{"names": ["Ada", "Grace"]}'"""
 
@@ -29,6 +30,8 @@ def command(folder: str, systemd: bool) -> int:
     """
     from durablecli.scaffold.new_project import UNIT_FILE, create_project
 
+    if not folder:
+        raise UsageError("the folder is an empty text; leave it out for the current folder")
     output = Output(None)
     project = create_project(folder, with_unit=systemd)
     for path in project.created:
