@@ -209,11 +209,11 @@ class TestEnvironment:
 
     def open(self) -> None:
         """Open the hub again after `close`, with a new engine."""
+        declared = None if self._schedules is None else collect_schedules(self.registry, self._schedules)
+        if declared is not None and declared.problems:
+            raise ConfigError(declared.problems[0])
         self.engine, self.pool = self._open_engine()
-        if self._schedules is not None:
-            declared = collect_schedules(self.registry, self._schedules)
-            if declared.problems:
-                raise ConfigError(declared.problems[0])
+        if declared is not None:
             ensure_schedules(declared, self.client, DirectMailbox(self), is_complete=True)
 
     def close(self) -> None:
