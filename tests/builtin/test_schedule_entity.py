@@ -12,7 +12,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.apps.declared_schedules import collect_schedules
 from durablecli.builtin.schedule_catalog import ScheduleCatalog
-from durablecli.builtin.schedule_entity import PAUSE, RESUME
+from durablecli.builtin.schedule_entity import PAUSE, RESUME, DeclaredSchedules, make_schedule_entity
 from durablecli.builtin.schedule_starts import ensure_schedules, read_states
 from durablecli.config import Config
 from durablecli.config.sections import ScheduleConfig
@@ -266,6 +266,26 @@ def test_a_paused_schedule_starts_nothing_until_it_is_resumed(harness: ScheduleH
     harness.signal(RESUME)
     harness.hub.advance(HOUR)
     assert harness.runs() == ["01T01:00Z", "01T04:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("app", "is_complete", "runs"),
+    [
+        (make_app("30 * * * *"), True, ["01T01:30Z"]),
+        (other, True, []),
+        (other, False, ["01T01:00Z"]),
+    ],
+    ids=["changed", "removed", "perhaps in a broken module"],
+)
+def test_a_due_time_meets_what_the_app_declares_now(app: Any, is_complete: bool, runs: list[str]) -> None:
+    """The engine decides a due time that is past before it has been sent what has changed."""
+    stage = ScheduleHarness()
+    stage.hub.advance(MINUTE)
+    declared = DeclaredSchedules()
+    declared.set(collect_schedules(testing.build_registry(app), Config()).specs, is_complete=is_complete)
+    stage.hub.registry.add_built_in([make_schedule_entity(declared)])
+    stage.hub.advance(HOUR + 30 * MINUTE)
+    assert stage.runs() == runs
 
 
 def test_a_schedule_can_be_paused_before_it_was_ever_loaded() -> None:

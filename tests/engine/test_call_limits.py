@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -41,6 +42,13 @@ def slow(name: str) -> str:
     return note(name)
 
 
+@df.activity(max_concurrency=2, key=lambda name: name[0])
+async def holds(name: str) -> str:
+    note(name)
+    await asyncio.sleep(60)
+    return name
+
+
 @df.activity(rate="1/s")
 def fails_twice(name: str, context: df.ActivityContext) -> str:
     note(name)
@@ -65,7 +73,7 @@ def with_priorities(context: df.DurableOrchestrationContext) -> Steps:
     yield context.task_all([context.call_activity(slow, f"{p}{n}", priority=p) for n in "ab" for p in (0, -1, 5)])
 
 
-FUNCTIONS = (fetch, slow, fails_twice, fan, retries, with_priorities)
+FUNCTIONS = (fetch, slow, holds, fails_twice, fan, retries, with_priorities)
 
 
 @pytest.fixture
@@ -88,6 +96,13 @@ def test_a_rate_holds_for_each_key_by_itself(hub: testing.TestEnvironment) -> No
     assert offsets(hub, "a.org") == offsets(hub, "b.org") == [0, 0, 1, 1, 2]
     assert offsets(hub, "c.org") == [0]
     assert [name for name, _ in begun if name.startswith("a.org")] == [f"a.org/{n}" for n in range(5)]
+
+
+def test_a_concurrency_holds_for_each_key_by_itself(hub: testing.TestEnvironment) -> None:
+    names = ["a1", "a2", "a3", "b1", "a4", "a5"]
+    assert hub.finish(hub.client.start_new(fan, client_input=["holds", names])).output == names
+    assert offsets(hub, "a") == [0, 0, 60, 60, 120]
+    assert offsets(hub, "b") == [0]
 
 
 def test_retries_count_as_beginnings(hub: testing.TestEnvironment) -> None:
