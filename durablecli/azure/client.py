@@ -310,7 +310,8 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         """The states of all entities that match."""
         wanted = entity_query or EntityQuery()
         statuses = () if wanted.include_transient else ("Exists",)
-        ids = self.iter_entity_ids(Query(prefix=wanted.instance_id_starts_with or "", status=statuses))
+        query = Query(prefix=wanted.instance_id_starts_with or "", status=statuses, hides_internal=True)
+        ids = self.iter_entity_ids(query)
         entities = (make_entity(self.entity(id), wanted.include_state) for id in ids)
         modified = TimeRange.checked(wanted.last_modified_from, wanted.last_modified_to)
         return [entity for entity in entities if entity is not None and modified.contains(entity.last_modified)]

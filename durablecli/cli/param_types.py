@@ -109,7 +109,7 @@ class InstanceIdParam(click.ParamType):  # type: ignore[type-arg]  # generic fro
         from durablecli.errors import DurableError
 
         try:
-            page = _open_client(ctx).page(Query(prefix=incomplete, limit=50))
+            page = _open_client(ctx).page(Query(prefix=incomplete, limit=50, hides_internal=True))
         except (DurableError, OSError):
             return []  # completion must not print errors
         return [CompletionItem(row.id, help=f"{row.name} {row.status}") for row in page.rows]

@@ -62,6 +62,7 @@ class EntityCalls:
             prefix=_fold_prefix(given.instanceIdStartsWith.value),
             sort="id",
             cursor=given.continuationToken.value or None,
+            hides_internal=True,
         )
         size = given.pageSize.value
         since, until = field_time(given, "lastModifiedFrom"), field_time(given, "lastModifiedTo")

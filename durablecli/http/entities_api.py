@@ -45,12 +45,14 @@ class EntitiesApi:
         return json_response(found.shown_state)
 
     async def list_entities(self, request: ApiRequest) -> Response:
-        """Respond with a page of the entities that have a state."""
+        """Respond with a page of the entities that have a state. Durablecli's own are shown by their name only."""
         params = request.query
         times = TimeRange(params.time("lastOperationTimeFrom"), params.time("lastOperationTimeTo"))
         with_state = params.flag("fetchState", False)
         name = request.path_values[0] if request.path_values else None
-        query = Query(name, ("Exists",), limit=params.page_size(), sort="id", cursor=get_cursor(request))
+        query = Query(
+            name, ("Exists",), limit=params.page_size(), sort="id", cursor=get_cursor(request), hides_internal=True
+        )
 
         def read_page(client: Client) -> JsonPage:
             def bodies(ids: Iterable[str]) -> Iterator[dict[str, Any] | None]:

@@ -8,6 +8,9 @@ from functools import total_ordering
 from durablecli.errors import UsageError
 from durablecli.limits import MAX_ID_LENGTH
 
+INTERNAL_ENTITY_PREFIX = "@builtin__"
+"""What the ids of durablecli's own entities begin with, such as those of schedules."""
+
 _find_control_character = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _find_surrogate = re.compile(r"[\ud800-\udfff]").search
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from durablecli.errors import UsageError
-from durablecli.model.entity_id import is_entity_id
+from durablecli.model.entity_id import INTERNAL_ENTITY_PREFIX, is_entity_id
 from durablecli.model.hook_delivery import HOOK_PREFIX
 from durablecli.model.status import InstanceSummary
 
@@ -24,7 +24,8 @@ class Query(msgspec.Struct, frozen=True):
     """Filters and order of a list of instances. Filters combine; `status` holds the wanted ones, empty means all.
 
     `entities` selects only entities; without it there are none among the rows. `locked` and `blocked` select only such
-    rows; a quarantined one counts as blocked. `created_after` and `created_before` are both inclusive. `tags` selects
+    rows; a quarantined one counts as blocked. `hides_internal` leaves out durablecli's own entities, unless `name` or
+    `prefix` asks for them. `created_after` and `created_before` are both inclusive. `tags` selects
     the rows that have all of these tags, `parent` the sub-orchestrations of an instance, and `roots_only` those that
     are no sub-orchestration, nor the delivery of an event to a hook unless `name` asks for these. By `created` and
     `updated` the newest come first, by `name`, `id` and `status` the lowest; `reverse` reverses that. `cursor` is that
@@ -46,15 +47,19 @@ class Query(msgspec.Struct, frozen=True):
     blocked: bool = False
     tags: dict[str, str] = {}
     roots_only: bool = False
+    hides_internal: bool = False
 
     @property
     def is_descending(self) -> bool:
         return (self.sort in ("created", "updated")) != self.reverse
 
     @property
-    def hides_deliveries(self) -> bool:
-        """Whether deliveries to hooks don't match."""
-        return self.roots_only and self.name is None and not self.prefix.startswith(HOOK_PREFIX)
+    def hidden_prefix(self) -> str | None:
+        """The beginning of ids that don't match: of deliveries to hooks, or of durablecli's own entities."""
+        hides, hidden = (
+            (self.hides_internal, INTERNAL_ENTITY_PREFIX) if self.entities else (self.roots_only, HOOK_PREFIX)
+        )
+        return hidden if hides and self.name is None and not self.prefix.startswith(hidden) else None
 
     def matches(self, row: InstanceSummary) -> bool:
         """Return whether a row passes the filters, regardless of the cursor."""
@@ -67,7 +72,7 @@ class Query(msgspec.Struct, frozen=True):
             and (self.created_before is None or row.created <= self.created_before)
             and (self.parent is None or row.parent == self.parent)
             and not (self.roots_only and row.parent is not None)
-            and not (self.hides_deliveries and row.id.startswith(HOOK_PREFIX))
+            and ((hidden := self.hidden_prefix) is None or not row.id.startswith(hidden))
             and self.tags.items() <= row.tags.items()
             and not (self.locked and row.locked_by is None)
             and not (self.blocked and row.blocked is None and row.set_aside is None)
@@ -217,8 +222,8 @@ def _filters(query: Query, matching_names: Sequence[str]) -> list[tuple[str, tup
         found.append(("parent = ?", (query.parent,)))
     if query.roots_only:
         found.append(("parent IS NULL", ()))
-    if query.hides_deliveries:
-        found.append(("(id < ? OR id >= ?)", (HOOK_PREFIX, _after_prefix(HOOK_PREFIX))))
+    if (hidden := query.hidden_prefix) is not None:
+        found.append(("(id < ? OR id >= ?)", (hidden, _after_prefix(hidden))))
     found += (("instr(tags, ?)", (encode_tags({key: value}),)) for key, value in query.tags.items())
     if query.locked:
         found.append(("locked_by IS NOT NULL", ()))

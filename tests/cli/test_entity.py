@@ -341,6 +341,17 @@ def test_list_filters_sorts_counts_and_pages(durable: RunDurable, hub: Path) -> 
     assert ids("--cursor", cursor) == ["@counter@empty", "@gone@x"]
 
 
+def test_the_entities_of_schedules_are_listed_on_request(durable: RunDurable, hub: Path) -> None:
+    schedule = "@builtin__schedule@nightly"
+    with open_hub_writer(".state") as writer:
+        writer.write(schedule, ev.EntityStarted(schedule, "1"))
+    assert durable("entity", "list", "--count").out == "5\n"
+    assert schedule not in durable("entity", "list").out
+    assert durable("entity", "list", "--count", "--all").out == "6\n"
+    for arguments in (["--all"], ["--name", "builtin__schedule"], ["--prefix", "@BuiltIn__"]):
+        assert schedule in durable("entity", "list", *arguments).out
+
+
 def test_the_table_shows_what_an_entity_waits_for(durable: RunDurable, hub: Path) -> None:
     head, *rows = durable("entity", "list", "--sort", "id").out.splitlines()
     assert head.split() == ["ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS", "FOR"]

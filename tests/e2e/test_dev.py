@@ -230,3 +230,59 @@ def test_http_and_timer_functions_are_the_new_ones(dev: Dev) -> None:
     wait_until(lambda: httpx.get(f"{dev.url}api/second").text == "second")
     assert httpx.get(f"{dev.url}api/first").status_code == 404
     dev.wait_for("timer:tick", lambda status: status.custom_status["schedule"] == "0 0 4 * * *")
+
+
+SCHEDULED_APP = """
+from pathlib import Path
+
+import durablecli as df
+
+def note(text):
+    with Path("notes.txt").open("a") as file:
+        file.write(text + "\\n")
+
+@df.resource
+def greeting():
+    note("opened {word}")
+    yield "{word}"
+    note("closed {word}")
+
+@df.activity
+def greet(n, text=df.Depends(greeting)):
+    return text
+
+@df.orchestrator{schedule}
+def nightly(context: df.DurableOrchestrationContext):
+    return (yield context.call_activity(greet, 1))
+"""
+
+
+def test_schedules_and_resources_are_those_of_the_new_code(dev: Dev) -> None:
+    notes, client = dev.hub.folder / "notes.txt", dev.hub.client
+
+    def save(word: str, schedule: str, says: str = "") -> None:
+        dev.save("nightly.py", SCHEDULED_APP.format(word=word, schedule=schedule), says=says)
+
+    def wait_for_schedule(loaded: bool, expression: str) -> None:
+        def is_so() -> bool:
+            state = client.entity("@builtin__schedule@nightly").state or {}
+            return state.get("loaded", False) == loaded and (state.get("spec") or {}).get("schedule") == expression
+
+        wait_until(is_so, description=dev.output)
+
+    save("first", '(schedule="0 3 * * *")')
+    process = dev.start()
+    wait_for_schedule(True, "0 3 * * *")
+    client.start_new("nightly", "a")
+    assert dev.wait_for("a", lambda status: status.output) == "first"
+    save("second", '(schedule="0 4 * * *")', says="reloaded in")
+    wait_for_schedule(True, "0 4 * * *")
+    wait_until(lambda: notes.read_text().splitlines() == ["opened first", "closed first"])
+    client.start_new("nightly", "b")
+    assert dev.wait_for("b", lambda status: status.output) == "second"
+    save("third", "", says="reloaded in")
+    wait_for_schedule(False, "0 4 * * *")
+    process.send_signal(signal.SIGINT)
+    assert process.wait_for_exit() == 0
+    assert notes.read_text().splitlines() == ["opened first", "closed first", "opened second", "closed second"]
+    dev.hub.assert_sound()

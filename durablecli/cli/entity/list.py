@@ -32,6 +32,7 @@ HEADER = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
 @click.option("--empty", "status", flag_value="Empty", help="Only entities without a state.")
 @click.option("--locked", is_flag=True, help="Only entities that an orchestration has locked.")
 @click.option("--blocked", is_flag=True, help="Only entities that can't run because their code isn't loaded.")
+@click.option("--all", "shows_all", is_flag=True, help="Also durablecli's own entities, such as those of schedules.")
 @paging_options
 @history_options
 @common_options
@@ -41,6 +42,7 @@ def command(
     status: str | None,
     locked: bool,
     blocked: bool,
+    shows_all: bool,
     sort: str,
     reverse: bool,
     limit: int,
@@ -60,7 +62,7 @@ def command(
     wanted = (status,) if status else ()
     query = Query(
         name, wanted, _normalize_prefix(prefix), sort=sort, reverse=reverse, limit=limit, cursor=cursor, locked=locked,
-        blocked=blocked,
+        blocked=blocked, hides_internal=not shows_all,
     )  # fmt: skip
     if only_count:
         output.print_line(str(client.count_entities(query)))

@@ -53,6 +53,7 @@ class EntityFilters(NamedTuple):
             limit=_PAGE_SIZE,
             cursor=self.cursor or None,
             locked=self.locked,
+            hides_internal=True,
         )
 
 
