@@ -142,8 +142,10 @@ def _list_options(schema: Schema, root: Schema) -> list[Schema]:
 
 
 def _order_option(option: Schema) -> int:
-    """Null and strings come last: every text is a string, and null is also a text."""
-    return {"string": 2, "null": 3}.get(str(option.get("type")), 0 if "enum" in option else 1)
+    """Null and strings come last: every text is a string, and null is also a text. A decimal keeps all its digits."""
+    if "enum" in option or (option.get("type") == "string" and option.get("format") == "decimal"):
+        return 0
+    return {"string": 2, "null": 3}.get(str(option.get("type")), 1)
 
 
 _NOT_JSON = object()

@@ -10,7 +10,8 @@ import collections.abc
 import types
 import typing
 from datetime import datetime
-from enum import Enum
+from decimal import Decimal
+from enum import Enum, Flag
 from pathlib import PurePath
 from typing import Any
 
@@ -31,7 +32,8 @@ LENIENT = "x-lenient"
 _UNIONS = (typing.Union, types.UnionType)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _ARRAYS = (list, tuple, set, frozenset, collections.deque, collections.abc.Sequence, collections.abc.MutableSequence)
-_MORE_ARRAYS = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Set, collections.abc.MutableSet)
+_MORE_ARRAYS = (collections.abc.Collection, collections.abc.Set, collections.abc.MutableSet)
+_DECIMAL: Schema = {"anyOf": [{"type": "string", "format": "decimal"}, {"type": "number", "format": "decimal"}]}
 _MISSING = object()
 
 
@@ -105,7 +107,8 @@ class _SchemaBuilder:
         return _make_leaf(annotation)
 
     def _make_union(self, options: tuple[Any, ...]) -> Schema:
-        found = [self.make(option) for option in options]
+        made = [self.make(option) for option in options]
+        found = [each for one in made for each in (one["anyOf"] if [*one] == ["anyOf"] else [one])]
         return {} if {} in found else {"anyOf": found}
 
     def _make_array(self, annotation: Any, origin: type, arguments: tuple[Any, ...]) -> Schema:
@@ -186,6 +189,8 @@ def _converts(kind: Any) -> bool:
 
 
 def _make_enum(kind: type[Enum]) -> Schema:
+    if issubclass(kind, Flag):
+        return {"title": kind.__qualname__, "type": "integer"}  # members can be combined
     try:
         values = [msgspec.to_builtins(member.value) for member in kind]
     except (TypeError, ValueError):
@@ -197,6 +202,8 @@ def _make_leaf(annotation: Any) -> Schema:
     """Return msgspec's schema of a type without parts; of a subclass of str, a number or a date, that of its base."""
     if annotation is Any or annotation is object:
         return {}
+    if unwrap_annotation(annotation) is Decimal:
+        return _DECIMAL
     try:
         found = msgspec.json.schema(annotation)
         return {**found, "format": "date-time"} if unwrap_annotation(annotation) is datetime else found

@@ -22,12 +22,15 @@ def find_problems(value: Any, schema: Schema) -> list[tuple[str, str]]:
     return list(_check(value, schema, schema, "$", 0))
 
 
-def _check(value: Any, schema: Schema, root: Schema, path: str, depth: int) -> Iterator[tuple[str, str]]:
+def _check(
+    value: Any, schema: Schema, root: Schema, path: str, depth: int, *, is_lenient: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Check a value; with `is_lenient`, in a class that converts scalars, only the fields in it."""
     schema = resolve(schema, root)
-    if UNCHECKED in schema or depth > _MAX_DEPTH:
+    if UNCHECKED in schema or depth > _MAX_DEPTH or (is_lenient and not isinstance(value, dict | list)):
         return
     if (options := schema.get("anyOf") or schema.get("oneOf")) is not None:
-        yield from _check_union(value, options, root, path, depth)
+        yield from _check_union(value, options, root, path, depth, is_lenient)
         return
     if LENIENT in schema and "properties" not in schema:
         return
@@ -37,14 +40,14 @@ def _check(value: Any, schema: Schema, root: Schema, path: str, depth: int) -> I
     elif not fits_type(value, schema.get("type")):
         yield path, f"expected {describe_type(schema, root)}, got {describe(value)}"
     elif isinstance(value, dict):
-        yield from _check_object(value, schema, root, path, depth)
+        yield from _check_object(value, schema, root, path, depth, is_lenient or LENIENT in schema)
     elif isinstance(value, list) and isinstance(items := schema.get("items"), dict):
         for index, item in enumerate(value):
-            yield from _check(item, items, root, f"{path}[{index}]", depth + 1)
+            yield from _check(item, items, root, f"{path}[{index}]", depth + 1, is_lenient=is_lenient)
 
 
 def _check_object(
-    value: dict[str, Any], schema: Schema, root: Schema, path: str, depth: int
+    value: dict[str, Any], schema: Schema, root: Schema, path: str, depth: int, is_lenient: bool
 ) -> Iterator[tuple[str, str]]:
     properties, others = schema.get("properties", {}), schema.get("additionalProperties")
     for name in schema.get("required", ()):
@@ -52,17 +55,17 @@ def _check_object(
             yield f"{path}{path_step(name)}", "missing field"
     for name, item in value.items():
         where = f"{path}{path_step(name)}"
-        if name not in properties:
-            if others is False:
-                yield where, "unknown field"
-            elif isinstance(others, dict):
-                yield from _check(item, others, root, where, depth + 1)
-        elif LENIENT not in schema or isinstance(item, dict | list):
-            yield from _check(item, properties[name], root, where, depth + 1)
+        found = properties.get(name, others)
+        if isinstance(found, dict):
+            yield from _check(item, found, root, where, depth + 1, is_lenient=is_lenient)
+        elif found is False:
+            yield where, "unknown field"
 
 
-def _check_union(value: Any, options: list[Schema], root: Schema, path: str, depth: int) -> Iterator[tuple[str, str]]:
-    found = [list(_check(value, option, root, path, depth + 1)) for option in options]
+def _check_union(
+    value: Any, options: list[Schema], root: Schema, path: str, depth: int, is_lenient: bool
+) -> Iterator[tuple[str, str]]:
+    found = [list(_check(value, option, root, path, depth + 1, is_lenient=is_lenient)) for option in options]
     if all(found):
         deeper = [each for each in found if each[0][0] != path]  # of an option that looked right from outside
         if len(deeper) == 1:
@@ -110,6 +113,8 @@ def describe_type(schema: Schema, root: Schema) -> str:
     if "const" in schema:
         return str(schema["const"])
     kind = schema.get("type")
+    if schema.get("format") == "decimal":
+        return "decimal"
     if isinstance(kind, list):
         return " or ".join(_TYPE_WORDS.get(str(each), str(each)) for each in kind)
     if kind == "array":

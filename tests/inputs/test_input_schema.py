@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from pathlib import PurePosixPath
 from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
@@ -94,6 +94,23 @@ class Aliased(BaseModel):
     amount: int = Field(alias="betrag")
 
 
+class Listing(BaseModel):
+    numbers: set[int]
+    by_name: dict[str, int]
+    pages: list[list[int]] | None
+
+
+@dataclasses.dataclass
+class Priced:
+    amount: Decimal
+    rest: Decimal | None = None
+
+
+class Access(Flag):
+    READ = 1
+    WRITE = 2
+
+
 class Node(msgspec.Struct):
     value: int
     next: Node | None = None
@@ -116,6 +133,11 @@ FITTING = [
     (tuple[int, ...], [1, 2]),
     (Mapping[str, Item], {"x": {"sku": "a"}}),
     (Decimal, "1.5"),
+    (Decimal, 1.5),
+    (list[Decimal], [1, "2"]),
+    (Access, 3),
+    (Iterable[int], "abc"),
+    (Listing, {"numbers": ["1"], "by_name": {"a": "2"}, "pages": [["3"]]}),
     (Any, {"x": [1]}),
 ]
 
@@ -128,6 +150,7 @@ def test_what_can_be_decoded_fits_the_schema(kind: Any, value: Any) -> None:
 
 
 WRONG = [
+    (Decimal, True, "$: expected decimal, got true"),
     (Order, {"id": "x", "items": []}, "$.id: expected int, got 'x'"),
     (Order, {"items": []}, "$.id: missing field (f needs: id, items)"),
     (Order, {"id": 1, "items": [{"sku": 5}]}, "$.items[0].sku: expected str, got 5"),
@@ -180,6 +203,7 @@ def test_fields_have_texts_defaults_and_types() -> None:
             ["value=1", "next.value=2", "next.next.value=3"],
             {"value": 1, "next": {"value": 2, "next": {"value": 3}}},
         ),
+        (Priced, ["amount=12.50", "rest=0.10"], {"amount": "12.50", "rest": "0.10"}),
         (Any, ["a=x y", "b=1", "b=z"], {"a": "x y", "b": [1, "z"]}),
     ],
 )
