@@ -59,7 +59,7 @@ class Cancellation:
     def expire(self, reason: str) -> None:
         """Stop the call: it has timed out."""
         self.timed_out = True
-        self._stop(reason)
+        self._stop(self.reason or reason if self.abandoned else reason)
 
     def _stop(self, reason: str) -> None:
         self.reason = reason

@@ -3,6 +3,7 @@
 
 A time-out is the result of its attempt. Whoever settles the call first reports its result: the pool that runs it, or
 the thread here. So what a function returns after its time-out is dropped, even if the same call runs again meanwhile.
+A call that was cancelled times out too, if its function hasn't returned by then: so it gives up its slot.
 """
 
 from __future__ import annotations
@@ -133,9 +134,8 @@ class Deadlines:
             self._end(*expired)
 
     def _end(self, timer: CallTimer, call: ActivityCall) -> None:
-        if not call.cancellation.abandoned:
-            with suppress(Exception):  # one call must not end the watch over the others
-                self._expire(call, timer.describe())
+        with suppress(Exception):  # one call must not end the watch over the others
+            self._expire(call, timer.describe())
 
     def _wait_for_next(self) -> tuple[CallTimer, ActivityCall] | None:
         """Wait for the next call whose time-out passes, and settle it; None when the engine stops."""

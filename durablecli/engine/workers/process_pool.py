@@ -195,11 +195,11 @@ class ProcessPool:
                 del self._running[call.key]
 
     def _handle_crash(self, call: ActivityCall, code: int) -> None:
+        if call.cancellation.timer is not None and not call.cancellation.timer.suspend():
+            return  # its time-out was reported
         if call.cancellation.abandoned:
             self._report(ActivityResult(call.key, NULL, None))
             return
-        if call.cancellation.timer is not None and not call.cancellation.timer.suspend():
-            return  # its time-out was reported
         self._crashes[call.key] += 1
         if self._crashes[call.key] < MAX_CRASHES and call.on_begin is not None:
             self._report(ActivityResult(call.key, NULL, None, must_rerun=True))

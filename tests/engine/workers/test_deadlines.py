@@ -46,6 +46,12 @@ def deaf(value: int) -> int:
     return value
 
 
+@df.activity(timeout=0.05, max_concurrency=1)
+def deaf_alone(value: int) -> None:
+    said.append(f"deaf_alone {value}")
+    gate.wait(20)
+
+
 @df.activity(timeout=30)
 def listens(value: int, context: df.ActivityContext) -> None:
     while not context.cancelled:
@@ -61,6 +67,7 @@ async def stubborn(value: int) -> int:
             await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             said.append("cancelled")
+    said.append(f"ended {value}")
     return value
 
 
@@ -78,7 +85,7 @@ def plain(value: int) -> int:
     return value
 
 
-REGISTRY = testing.build_registry(deaf, listens, stubborn, beats, plain)
+REGISTRY = testing.build_registry(deaf, deaf_alone, listens, stubborn, beats, plain)
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +141,20 @@ def test_what_does_not_stop_gives_its_slot_to_the_next_call(pools: Pools, name: 
     found = pools.take()
     assert found is not None
     assert found.result == Raw(b"3")
+
+
+@pytest.mark.parametrize("name", ["deaf", "stubborn", "deaf_alone"])
+def test_a_cancelled_call_that_does_not_stop_gives_up_its_slot_when_it_times_out(pools: Pools, name: str) -> None:
+    pools.start(name, 1, 2)
+    wait_until(lambda: f"{name} 1" in said)
+    pools.dispatcher.cancel(("x", "1", 2), "terminated: enough")
+    assert pools.take() is None
+    assert pools.dispatcher.in_flight_count == 0
+    pools.start(name, 2, 3)
+    assert pools.take_text() == "ran longer than 0.05 s"
+    gate.set()
+    if name == "stubborn":
+        wait_until(lambda: {"ended 1", "ended 2"} <= set(said))
 
 
 def test_a_repeated_call_gets_its_own_result_and_not_that_of_the_one_that_timed_out(pools: Pools) -> None:
@@ -284,15 +305,4 @@ def test_each_heartbeat_gives_new_time() -> None:
     assert expired.get(timeout=20) == "sent no heartbeat for 0.05 s"
     assert monotonic() >= began + 0.05
     assert deadlines.make_timer(ActivityOptions(), ev.TaskScheduled("f", heartbeat_timeout=1.0), remote=True) is None
-    deadlines.stop()
-
-
-def test_an_abandoned_call_does_not_time_out() -> None:
-    expired: SimpleQueue[int] = SimpleQueue()
-    deadlines = Deadlines(lambda call, text: expired.put(call.key[2]))
-    abandoned, other = make_call(2), make_call(3)
-    make_timer(deadlines, 0.02).begin(abandoned)
-    abandoned.cancellation.abandon()
-    make_timer(deadlines, 0.04).begin(other)
-    assert expired.get(timeout=20) == 3
     deadlines.stop()
