@@ -129,6 +129,14 @@ def test_a_restart_forgets_no_beginning(hub: testing.TestEnvironment) -> None:
     assert offsets(hub) == [0, 10, 20]
 
 
+@pytest.mark.parametrize("offset", [timedelta(seconds=9.99), timedelta(days=150, seconds=0.7)])
+def test_times_that_are_rounded_hold_no_call_back(hub: testing.TestEnvironment, offset: timedelta) -> None:
+    hub.advance(offset)
+    status = hub.finish(hub.client.start_new(fan, client_input=["slow", list("abcdef")]))
+    assert status.output == list("abcdef")
+    assert offsets(hub) == pytest.approx([offset.total_seconds() + 10 * n for n in range(6)], abs=1e-5)
+
+
 def test_terminated_calls_give_up_their_place(hub: testing.TestEnvironment) -> None:
     first = hub.client.start_new(fan, client_input=["slow", ["a", "b", "c"]])
     second = hub.client.start_new(fan, client_input=["slow", ["d"]])

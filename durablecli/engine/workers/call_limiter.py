@@ -17,7 +17,7 @@ from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.call_keys import make_key
 from durablecli.engine.workers.call_queue import CallQueue
 from durablecli.engine.workers.decided_tasks import WorkKey
-from durablecli.engine.workers.rate_window import Permit, RateWindow
+from durablecli.engine.workers.rate_window import TOLERANCE, Permit, RateWindow
 from durablecli.model.activity_options import ActivityOptions
 from durablecli.registry import Function
 from durablecli.store.rate_file import RateFile, RateKey, Starts
@@ -130,7 +130,7 @@ class CallLimiter:
     def take_ready(self) -> list[ActivityCall]:
         """Take the calls that may begin now. Those with a rate are in the file when this returns."""
         now = self._clock()
-        while self._due and self._due[0][0] <= now:
+        while self._due and self._due[0][0] <= now + TOLERANCE:
             at, _, group = heappop(self._due)
             if group.due == at:
                 group.due = None
@@ -213,7 +213,7 @@ class CallLimiter:
         if self._file is not None and abs(now - self._saved_at) >= _SAVE_INTERVAL:
             self._saved_at = now
             self._note_begun(now)
-        return bool(self._changed) or (self.next_due is not None and self.next_due <= now)
+        return bool(self._changed) or (self.next_due is not None and self.next_due <= now + TOLERANCE)
 
     def close(self) -> None:
         """Save what is known, and close the file."""

@@ -20,14 +20,13 @@ from durablecli.durations import format_length
 from durablecli.engine.thread_start import start_thread
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.decided_tasks import WorkKey
+from durablecli.engine.workers.rate_window import TOLERANCE
 from durablecli.errors import ActivityTimedOut
 from durablecli.model.activity_options import ActivityOptions
 from durablecli.model.events import TaskScheduled
 from durablecli.model.failures import Failure, qualified_name
 
 _LONGEST_WAIT = 3600.0
-_TOLERANCE = 1e-9
-"""The rounding error of times, in seconds."""
 _MIN_REMOVED = 64
 """Entries of settled calls that may stay in the heap, beside as many as there are others."""
 
@@ -153,12 +152,12 @@ class Deadlines:
     def _take_expired(self) -> tuple[CallTimer, ActivityCall] | None:
         """Settle the next call whose time-out has passed, and return it; None if there is none now."""
         now = self.clock()
-        while self._heap and self._heap[0][0] <= now + _TOLERANCE:
+        while self._heap and self._heap[0][0] <= now + TOLERANCE:
             _, number = heapq.heappop(self._heap)
             if (found := self._watched.get(number)) is None:
                 continue
             timer = found[0]
-            if timer.due_at > now + _TOLERANCE:  # a heartbeat came
+            if timer.due_at > now + TOLERANCE:  # a heartbeat came
                 self._push(timer.due_at, number)
                 continue
             self._drop(timer)

@@ -12,8 +12,8 @@ from durablecli.model.activity_options import Rate
 _MAX_EXACT = 100
 """Up to this limit each begin has a time of its own; with a higher one, those within a hundredth of the period share
 the last one's, so that a window takes little memory."""
-_TOLERANCE = 1e-9
-"""The rounding error of times, in seconds."""
+TOLERANCE = 1e-7
+"""The rounding error of times, in seconds: that of a clock which counts for years."""
 
 
 class Permit:
@@ -58,7 +58,7 @@ class RateWindow:
         for permit in sorted(begun, key=lambda each: each.began_at or 0.0):
             del self._pending[permit]
             self._add(permit.began_at or 0.0, width)
-        expired = now - rate.period.total_seconds() + _TOLERANCE
+        expired = now - rate.period.total_seconds() + TOLERANCE
         kept = next((i for i, (_, last, _) in enumerate(self._starts) if last > expired), len(self._starts))
         if kept:
             del self._starts[:kept]
