@@ -261,10 +261,13 @@ def make_timer(deadlines: Deadlines, seconds: float) -> CallTimer:
 
 def test_deadlines_pass_in_their_order_and_settled_calls_leave_nothing() -> None:
     expired: SimpleQueue[int] = SimpleQueue()
-    deadlines = Deadlines(lambda call, text: expired.put(call.key[2]))
+    now = 0.0
+    deadlines = Deadlines(lambda call, text: expired.put(call.key[2]), lambda: now, threaded=False)
     timers = [(make_timer(deadlines, seconds), make_call(n)) for n, seconds in enumerate([0.08, 0.02, 0.05])]
     for timer, call in timers:
         timer.begin(call)
+    now = 1.0
+    deadlines.maintain()
     assert [expired.get(timeout=20) for _ in timers] == [1, 2, 0]
     assert not any(timer.settle() for timer, _ in timers)
     for n in range(1000):
