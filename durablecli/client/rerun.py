@@ -86,8 +86,8 @@ class RerunVerbs(HubQueries):
         It continues from there: what was open at that record runs again. The original isn't changed. Raises NotFound;
         WrongState if there is no such record, or if the instance held locks there; Conflict if the new id exists.
         """
-        execution = self._preview_fork(instance_id, before).execution
         current = self._reader.get_usable(instance_id)
+        execution = self._preview_fork(instance_id, before).execution
         target = new_id() if new_instance_id is None else check_instance_id(new_instance_id)
         item = MessageItem(
             target,
@@ -102,11 +102,11 @@ class RerunVerbs(HubQueries):
 
     def fork_preview(self, instance_id: str, before: int) -> list[str]:
         """Describe the work that a fork would run again, one line each. Raises as `fork` does."""
+        self._reader.get_usable(instance_id)
         return self._preview_fork(instance_id, before).lines
 
     def _preview_fork(self, instance: str, before: int) -> ForkPreview:
         found = self._reader.read_lines(instance)
         if found is None or not found.lines:
-            self._reader.get_usable(instance)  # raises NotFound, unless no engine has taken the start yet
             raise WrongState(f"{instance} is Pending: it has no records to fork")
         return describe_fork(found.execution, parse_records(found), before)

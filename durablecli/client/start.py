@@ -65,7 +65,8 @@ def _existing_id_error(current: DurableOrchestrationStatus, item: MessageItem) -
         return None
     exists += f" {current.status_name}"
     if if_exists == "fail":
-        return Conflict(f"{exists}: choose another id, or use --if-exists skip or replace")
+        others = "" if item.fork_of is not None else ", or use --if-exists skip or replace"
+        return Conflict(f"{exists}: choose another id{others}")
     if if_exists == "replace_if":
         status = "Terminated" if current.ends else current.status_name
         return None if item.may_replace(status) else Conflict(f"{exists}: the start may not replace it")

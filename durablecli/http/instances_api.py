@@ -1,16 +1,17 @@
-"""The instances of the management API: start, list, read, signal, end and purge them."""
+"""The instances of the management API: start, list, read, signal, end, repair and purge them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
 from starlette.requests import Request
 from starlette.responses import Response
 
-from durablecli.client import Client, DurableOrchestrationStatus, Query
+from durablecli.client import SAME_INPUT, Client, DurableOrchestrationStatus, Query
 from durablecli.client.loop_event import LoopEvent
 from durablecli.client.polling import Poller
 from durablecli.errors import Conflict, InstanceSetAside, NotFound, WrongState
@@ -68,6 +69,7 @@ class InstancesApi:
             ApiRoute("POST", "instances/{instanceId}/resume", self.resume),
             ApiRoute("POST", "instances/{instanceId}/rewind", self.rewind),
             ApiRoute("POST", "instances/{instanceId}/restart", self.restart),
+            ApiRoute("POST", "instances/{instanceId}/fork", self.fork),
         ]
 
     # ── starting ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,13 +99,35 @@ class InstancesApi:
         return await self._make_start_response(request, instance, wait)
 
     async def restart(self, request: ApiRequest) -> Response:
-        """Start an instance again with its input, under a new id or its own."""
+        """Start an instance again, under a new id or its own. The body is another input; without one it is the same."""
         (instance,), wait = request.path_values, _parse_wait(request.query)
         with_new_id = request.query.flag("restartWithNewInstanceId", True)
+        body = await request.raw.body()
+        data = await self._parse_other_input(instance, body) if body else SAME_INPUT
         started = await self._call_on_instance(
-            instance, lambda client: client.restart(instance, with_new_id), "restart"
+            instance, lambda client: client.restart(instance, with_new_id, client_input=data), "restart"
         )
         return await self._make_start_response(request, started, wait)
+
+    async def _parse_other_input(self, instance: str, body: bytes) -> Raw:
+        """Parse another input for an instance, and check it as that of a start."""
+        data = await self._bridge.parse(body, parse_body)
+        name = (await self._read_existing(instance)).name
+        if name is not None and (rules := await find_input_rules(self._registry, self._bridge, name)) is not None:
+            await self._bridge.parse(bytes(data), lambda text: rules.check(Raw(text)))
+        return data
+
+    async def fork(self, request: ApiRequest) -> Response:
+        """Start an instance with the records of another one before a record, or say what it would run again."""
+        (instance,), params = request.path_values, request.query
+        wait, before, new_id = _parse_wait(params), params.record_number("from"), params.text("newInstanceId")
+        if before is None:
+            raise ApiError(400, "The query parameter 'from' is missing", "from=N: the fork has the records before N")
+        if params.flag("dryRun", False):
+            again = await self._call_on_instance(instance, lambda client: client.fork_preview(instance, before), "fork")
+            return json_response({"forkOf": instance, "sentAgain": again})
+        forked = await self._call_on_instance(instance, lambda client: client.fork(instance, before, new_id), "fork")
+        return await self._make_start_response(request, forked, wait)
 
     async def _check_orchestrator(self, name: str) -> None:
         """Refuse a name that isn't loaded, unless the engine leaves others to workers."""
@@ -236,12 +260,26 @@ class InstancesApi:
         return await self._lifecycle_call(request, Client.resume)
 
     async def rewind(self, request: ApiRequest) -> Response:
-        """Retry the failed work of a failed instance."""
-        return await self._lifecycle_call(request, Client.rewind)
+        """Retry the failed work of a failed instance, or undo all from a record on; or say what would run again."""
+        (instance,), params = request.path_values, request.query
+        to, failed_activities = params.record_number("to") or 0, params.flag("failedActivities", False)
+        if to and failed_activities:
+            raise ApiError(400, "'to' and 'failedActivities' exclude each other: give only one of them")
+        if params.flag("dryRun", False):
+            again = await self._call_on_instance(
+                instance,
+                lambda client: client.rewind_preview(instance, to=to, failed_activities=failed_activities),
+                "rewind",
+            )
+            return json_response({"instanceId": instance, "sentAgain": again})
+        rewind = partial(Client.rewind, to=to, failed_activities=failed_activities)
+        return await self._lifecycle_call(request, rewind, "rewind")
 
-    async def _lifecycle_call(self, request: ApiRequest, call: Callable[[Client, str, str], None]) -> Response:
+    async def _lifecycle_call(
+        self, request: ApiRequest, call: Callable[[Client, str, str], None], verb: str = ""
+    ) -> Response:
         (instance,), reason = request.path_values, request.query.text("reason") or ""
-        await self._call_on_instance(instance, lambda client: call(client, instance, reason), call.__name__)
+        await self._call_on_instance(instance, lambda client: call(client, instance, reason), verb)
         return empty_response(202)
 
     async def _call_on_instance(self, instance: str, operation: Callable[[Client], Any], verb: str = "") -> Any:
@@ -252,7 +290,7 @@ class InstancesApi:
             raise _instance_not_found(instance) from None
         except WrongState as error:
             current = await self._read_existing(instance)
-            if current.ended and not (verb == "rewind" and _has_failed(current)):
+            if current.ended and verb != "fork" and not (verb == "rewind" and _has_failed(current)):
                 raise _instance_gone(instance, verb) from None
             raise ApiError(409, str(error), kind="InvalidOperationException") from None
 

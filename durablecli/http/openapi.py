@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from durablecli.http.requests import CONTINUATION_HEADER, DEFAULT_PAGE_SIZE, MAX_WAIT_SECONDS
+from durablecli.http.requests import CONTINUATION_HEADER, DEFAULT_PAGE_SIZE, MAX_RECORD_NUMBER, MAX_WAIT_SECONDS
 from durablecli.limits import MAX_ID_LENGTH, MAX_PAGE_SIZE, MAX_TAGS
 from durablecli.management_links import BASE_PATH, REWIND_LINK, ManagementEndpoint
 from durablecli.model.status import OrchestrationRuntimeStatus
@@ -13,10 +13,12 @@ from durablecli.model.status import OrchestrationRuntimeStatus
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
+_TEXTS: Json = {"type": "array", "items": _TEXT}
 _BOOLEAN: Json = {"type": "boolean"}
 _TIME: Json = {"type": "string", "format": "date-time"}
 _NULLABLE_TIME: Json = {"type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
 _SECONDS: Json = {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
+_RECORD_NUMBER: Json = {"type": "integer", "minimum": 2, "maximum": MAX_RECORD_NUMBER}
 _ID: Json = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": r"^[^@/\\#?\x00-\x1f\x7f-\x9f]"}
 _NAME: Json = {"type": "string", "minLength": 1}
 _STATUS: Json = {"type": "string", "enum": [status.value for status in OrchestrationRuntimeStatus]}
@@ -68,8 +70,9 @@ def _paths() -> dict[str, Json]:
             f"instances/{{instanceId}}/{verb}": {"post": _lifecycle_operation(verb)}
             for verb in ("terminate", "suspend", "resume")
         },
-        "instances/{instanceId}/rewind": {"post": _lifecycle_operation("rewind", conflict=True)},
+        "instances/{instanceId}/rewind": {"post": _rewind_operation()},
         "instances/{instanceId}/restart": {"post": _restart_operation()},
+        "instances/{instanceId}/fork": {"post": _fork_operation()},
         "instances/{instanceId}/logs": {"get": _logs_operation("an instance", "instanceId")},
         "entities": {"get": _list_entities_operation()},
         "entities/{entityName}": {"get": _list_entities_operation("entityName")},
@@ -191,21 +194,45 @@ def _raise_event_operation() -> Json:
     )
 
 
-def _lifecycle_operation(verb: str, *, conflict: bool = False) -> Json:
+def _lifecycle_operation(verb: str) -> Json:
     return _operation(
         f"{verb.capitalize()} an instance.",
-        {202: _ACCEPTED, 404: _ERROR_RESPONSE, 410: _ERROR_RESPONSE} | ({409: _ERROR_RESPONSE} if conflict else {}),
+        {202: _ACCEPTED, 404: _ERROR_RESPONSE, 410: _ERROR_RESPONSE},
         path=["instanceId"],
         query={"reason": _NAME},
     )
 
 
+def _rewind_operation() -> Json:
+    preview = _response(_object_schema({"instanceId": _TEXT, "sentAgain": _TEXTS}), text=_DRY_RUN)
+    return _operation(
+        "Retry the failed work of a failed instance. failedActivities also retries the calls whose failures were "
+        "caught; to undoes all from that record on instead.",
+        {200: preview, 202: _ACCEPTED, 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE, 410: _ERROR_RESPONSE},
+        path=["instanceId"],
+        query={"reason": _NAME, "failedActivities": _BOOLEAN, "to": _RECORD_NUMBER, "dryRun": _BOOLEAN},
+    )
+
+
 def _restart_operation() -> Json:
     return _operation(
-        "Start an instance again with its input, under a new id or its own.",
+        "Start an instance again, under a new id or its own. The body is another input; without one it is the same.",
         {**_start_responses(), 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE},
         path=["instanceId"],
         query={"restartWithNewInstanceId": _BOOLEAN, "timeout": _SECONDS, "pollingInterval": _SECONDS},
+        body=({}, False),
+    )
+
+
+def _fork_operation() -> Json:
+    wait = {"timeout": _SECONDS, "pollingInterval": _SECONDS}
+    text = f"{_DRY_RUN} Or the fork has ended: its output if Completed, else its status."
+    return _operation(
+        "Start a new instance with the records of this one before record from; it continues from there.",
+        {**_start_responses(), 200: _response({}, text=text), 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE},
+        path=["instanceId"],
+        query={"from": _RECORD_NUMBER, "newInstanceId": _ID, "dryRun": _BOOLEAN, **wait},
+        required=("from",),
     )
 
 
@@ -265,6 +292,7 @@ def _response(schema: Json, headers: dict[str, Json] | None = None, text: str = 
     return response
 
 
+_DRY_RUN = "A dry run: the work that would run again."
 _ACCEPTED: Json = {"description": "Accepted and stored on disk."}
 _ERROR_RESPONSE = _response({"$ref": "#/components/schemas/Error"}, text="Error.")
 _DELETED_RESPONSE = _response({"$ref": "#/components/schemas/Deleted"})

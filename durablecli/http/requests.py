@@ -27,6 +27,7 @@ from durablecli.telemetry.interface import ROUTE
 CONTINUATION_HEADER = "x-ms-continuation-token"
 DEFAULT_PAGE_SIZE = 100
 MAX_WAIT_SECONDS = 86_400
+MAX_RECORD_NUMBER = 999_999_999
 _MAX_QUERY_PARAMETERS = 100
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _STATUSES = {status.value.lower(): status.value for status in OrchestrationRuntimeStatus}
@@ -129,12 +130,21 @@ class QueryParams:
             raise _invalid_value(name, text, f"between 0 and {MAX_WAIT_SECONDS} seconds")
         return number
 
+    def record_number(self, name: str) -> int | None:
+        """The number of a record that is not the first of its history."""
+        text = self.text(name)
+        if text is None:
+            return None
+        if not (_is_short_number(text) and int(text) >= 2):
+            raise _invalid_value(name, text, f"the number of a record: 2 to {MAX_RECORD_NUMBER}")
+        return int(text)
+
     def page_size(self, name: str = "top") -> int:
         """The number of rows asked for, up to the largest page."""
         text = self.text(name)
         if text is None:
             return DEFAULT_PAGE_SIZE
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        if not (_is_short_number(text) and int(text) > 0):
             raise _invalid_value(name, text, "a number of 1 or more")
         return min(int(text), MAX_PAGE_SIZE)
 
@@ -179,6 +189,10 @@ class ApiRoute:
             elif segment.lower() != part:
                 return None
         return tuple(values) if all(values) else None
+
+
+def _is_short_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _parse_status(word: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.errors import Conflict, NotFound, WrongState
+from durablecli.errors import Conflict, NotFound, UsageError, WrongState
 from durablecli.model import events as ev
 
 Context = df.DurableOrchestrationContext
@@ -236,3 +236,24 @@ def test_a_terminated_instance_is_forked_before_its_end(harness: ForkHarness) ->
     harness.hub.run()
     completed = harness.number_of("s", ev.ExecutionCompleted)
     assert harness.continue_to_end(harness.client.fork("s", completed))[-1] == "b first"
+
+
+def test_an_entity_isn_t_forked(harness: ForkHarness) -> None:
+    harness.client.signal_entity("@counter@x", "add")
+    harness.hub.run()
+    for fork in (harness.client.fork, harness.client.fork_preview):
+        with pytest.raises(UsageError, match="@counter@x is an entity, not an instance"):
+            fork("@counter@x", 2)
+
+
+def test_a_fork_keeps_the_creation_time_of_the_original(harness: ForkHarness) -> None:
+    harness.client.start_new("waiting", "w")
+    harness.hub.run()
+    harness.hub.advance(timedelta(hours=1))
+    forked = harness.client.fork("w", 2)
+    harness.client.raise_event(forked, "Go")
+    status, original = harness.hub.finish(forked), harness.client.get_status("w")
+    assert status.created_time == original.created_time
+    assert status.created_time is not None
+    assert status.last_updated_time is not None
+    assert status.last_updated_time - status.created_time >= timedelta(hours=1)

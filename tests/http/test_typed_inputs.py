@@ -118,6 +118,29 @@ def test_a_right_input_starts_and_other_orchestrators_take_anything(typed: Runni
     assert typed.http.post(f"{BASE}/orchestrators/anything").status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("name", "right", "wrong", "reason"),
+    [
+        ("send", GOOD, {**GOOD, "id": "x"}, "$.id: expected int, got 'x'"),
+        ("send", GOOD, {}, "$.id: missing field (send needs: id, address)"),
+        ("pay", {"amount": 1}, {"amount": -1}, "$.amount: Input should be greater than 0"),
+    ],
+)
+def test_another_input_of_a_restart_is_checked_as_that_of_a_start(
+    typed: RunningServer, name: str, right: object, wrong: object, reason: str
+) -> None:
+    first = typed.http.post(f"{BASE}/orchestrators/{name}", json=right).json()["id"]
+    before = len(list(typed.client.iter_ids(Query())))
+    started = typed.http.post(f"{BASE}/orchestrators/{name}", json=wrong)
+    answer = typed.http.post(f"{BASE}/instances/{first}/restart", json=wrong)
+    assert answer.status_code == started.status_code == 400
+    assert answer.json() == started.json()
+    assert (answer.json()["ExceptionMessage"], answer.json()["ExceptionType"]) == (reason, "InvalidInput")
+    assert len(list(typed.client.iter_ids(Query()))) == before
+    again = typed.http.post(f"{BASE}/instances/{first}/restart", json=right).json()["id"]
+    assert typed.client.wait(again, 20).runtime_status is df.OrchestrationRuntimeStatus.Completed
+
+
 def test_a_client_checks_the_input_of_a_function(typed: RunningServer) -> None:
     with pytest.raises(InvalidInput) as refused:
         typed.client.start_new(send, None, {"id": 1})
