@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cli_harness import COMMAND, CliHarness
+from tests.support.cli_harness import COMMAND, FLOWS, CliHarness
 from tests.support.waiting import wait_until
 
 
@@ -157,7 +157,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(hub: CliHarness) -> None:
 def test_a_symlink_in_place_of_the_folder_is_refused(hub: CliHarness) -> None:
     hub("start", "silent", "--id", "s")
     (hub.root / "logs").symlink_to(hub.folder)
-    assert "is a link, not a folder" in hub("run-daemon", "--until-idle", code=77).err
+    assert "is a link, not a folder" in hub("run-daemon", "--until-idle", "--app", str(FLOWS / "logs.py"), code=77).err
 
 
 def test_half_written_and_damaged_lines_are_left_out(hub: CliHarness) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import durablecli as df
 from durablecli.replay.remote_work import RemoteActivity
 from tests.support.remote_workers import RemoteWorker, ServingEnvironment, only, serve
-from tests.support.waiting import wait_until
 
 
 @df.orchestrator
@@ -24,11 +24,8 @@ def greet(city: str) -> str:
 
 
 def run_until_timed_out(hub: ServingEnvironment, id: str) -> None:
-    def waits_for_event() -> bool:
-        hub.run()
-        return any(each.kind == "event" for each in hub.client.get_status(id).waiting_for)
-
-    wait_until(waits_for_event)
+    hub.advance(timedelta(seconds=0.2))
+    assert [each.kind for each in hub.client.get_status(id).waiting_for] == ["event"]
 
 
 def test_a_remote_activity_is_withdrawn_when_it_times_out() -> None:

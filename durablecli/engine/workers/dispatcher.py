@@ -122,7 +122,7 @@ class Dispatcher:
 
     def dispatch_activities(self, tasks: Iterable[ActivityTask]) -> None:
         """Run the activities that a commit has decided."""
-        free: list[ActivityCall] = []
+        batches: dict[str, list[ActivityCall]] = {}
         limited: list[ActivityCall] = []
         for task in tasks:
             key = (task.instance, task.execution, task.n)
@@ -140,9 +140,13 @@ class Dispatcher:
             elif task.trace is not None and self._tracing is not None:
                 call = self._add_span(call, task.trace, self._tracing)
             self._register(call)
-            if not self._paused:
-                (limited if is_limited(function) else free).append(call)
-        self._start_calls(free)
+            if self._paused:
+                continue
+            if (options := function.options).max_concurrency is None and options.rate is None:
+                batches.setdefault(function.executor, []).append(call)
+            else:
+                limited.append(call)
+        self._start_batches(batches)
         if limited:
             self.limited.add(limited)
 
@@ -150,6 +154,9 @@ class Dispatcher:
         batches: dict[str, list[ActivityCall]] = {}
         for call in calls:
             batches.setdefault(call.function.executor, []).append(call)
+        self._start_batches(batches)
+
+    def _start_batches(self, batches: Mapping[str, list[ActivityCall]]) -> None:
         for kind, batch in batches.items():
             self._pools.get(kind).start(batch)
 
@@ -228,13 +235,13 @@ class Dispatcher:
 
     def complete(self, result: ActivityResult | EntityBatchResult) -> WorkItem | None:
         """Return the call or batch that a result belongs to; None if the result doesn't count any more."""
-        has_result = not (isinstance(result, ActivityResult) and result.must_rerun)
+        has_result = type(result) is not ActivityResult or not result.must_rerun
         if not has_result and self._begin_again(result.key):
             return None
         call = self._unregister(result.key)
         if call is None:
             return None
-        if is_limited(call.function):
+        if (options := call.function.options).max_concurrency is not None or options.rate is not None:
             self.limited.leave(call.key)
         rerun = self._pending_reruns.pop(result.key, None) if self._pending_reruns else None
         if has_result and call.cancellation.result_counts:
