@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import TextIO
 
 from durablecli.engine.commit_builder import LogLine
@@ -40,7 +41,7 @@ class LogCapture(OutputCapture):
         if notes := [line for line in lines if type(line) is InstanceNote]:
             self._instance_log.emit(notes)
         written: dict[str, TextIO] = {}
-        for line in lines:
+        for line in _join_printed(lines):
             match line:
                 case PrintedText(name, text):
                     written[name] = stream = self._get_stream(name)
@@ -57,6 +58,17 @@ class LogCapture(OutputCapture):
         ours = self.streams.get(name)
         found: TextIO = getattr(sys, name) if ours is None else ours.stream
         return found
+
+
+def _join_printed(
+    lines: Sequence[LogLine | OutputLine | InstanceNote],
+) -> Iterator[LogLine | OutputLine | InstanceNote]:
+    """Join what one `print` writes in pieces, so that other threads don't print between them."""
+    for kind, group in groupby(lines, lambda line: line.stream if type(line) is PrintedText else None):
+        if kind is None:
+            yield from group
+        else:
+            yield PrintedText(kind, "".join(line.text for line in group if type(line) is PrintedText))
 
 
 def _try_to_write(write: Callable[..., object], *text: str) -> None:

@@ -325,3 +325,17 @@ def test_warnings_and_tracebacks_of_a_turn_are_emitted_once_too(capsys: pytest.C
         hub.finish(hub.client.start_new(flow))
     err = capsys.readouterr().err
     assert (err.count("warned"), err.count("ValueError: printed")) == (1, 1)
+
+
+def test_what_one_print_writes_in_pieces_is_written_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Stream())
+    with LogCapture() as capture:
+        capture.emit([PrintedText("stdout", piece) for piece in ("fan of", " ", "20", "\n")])
+    assert written == ["fan of 20\n"]
