@@ -23,7 +23,8 @@ from tests.support.waiting import wait_until
 
 SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 SOAK_KILLS = int(os.environ.get("DURABLE_KILLS", "1000"))
-KILLS = 30
+KILLS = 16
+SOAK_ROUND = 30
 _MAX_UNFINISHED = 40
 
 StartRequest = tuple[str, Any, Any]
@@ -206,13 +207,13 @@ def print_report(load: KillLoop, seed: int) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_thirty_kills_lose_nothing_and_repeat_only_what_was_in_flight(hub: CliHarness) -> None:
+def test_sixteen_kills_lose_nothing_and_repeat_only_what_was_in_flight(hub: CliHarness) -> None:
     print(f"KILLS_SEED={SEED}")
     load = KillLoop(hub, random.Random(SEED))
     load.run_round(KILLS // 2)
     load.run_round(KILLS // 2)
     print_report(load, SEED)
-    assert load.counts["kills with activities running"] >= 25
+    assert load.counts["kills with activities running"] >= 13
     assert load.counts["run again"] > 0
 
 
@@ -230,7 +231,7 @@ def test_a_thousand_kills_lose_nothing(hub: CliHarness) -> None:
     print(f"KILLS_SEED={SEED}")
     load = KillLoop(hub, random.Random(SEED))
     while load.counts["kills"] < SOAK_KILLS:
-        load.run_round(min(KILLS, SOAK_KILLS - load.counts["kills"]))
+        load.run_round(min(SOAK_ROUND, SOAK_KILLS - load.counts["kills"]))
     print_report(load, SEED)
     assert load.counts["kills with activities running"] >= SOAK_KILLS * 5 / 6
     assert load.counts["starts"] >= 25 * SOAK_KILLS
