@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/durable run fan_out_fan_in --input "{\"root\": \"$$root\", \"pattern\": \"**/*.py\"}"
 
 test: $(READY) browser network node
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 	$(MAKE) lint
 
 # The tests of the dashboard need Chromium or Chrome; conftest.py in tests/http/dashboard finds it.

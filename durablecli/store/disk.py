@@ -202,7 +202,7 @@ class LocalDisk:
 
     def listdir(self, path: str) -> list[str]:
         try:
-            return os.listdir(path)  # no handle left: the inbox is listed again later
+            return wait_for_handle(lambda: os.listdir(path))
         except FileNotFoundError:
             return []
 

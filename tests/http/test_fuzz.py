@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings, strategies
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -31,8 +31,6 @@ OPERATIONS: list[Any] = [
     found.ok()  # type: ignore[union-attr]  # a document that can't be read fails here
     for found in schemathesis.openapi.from_dict(build_document()).get_all_operations()
 ]
-REPAIRS = [each for each in OPERATIONS if each.path.rpartition("/")[2] in ("rewind", "restart", "fork")]
-RECORD_NUMBERS = {"from", "to"}
 
 
 @pytest.mark.timeout(300)
@@ -53,36 +51,6 @@ def test_every_request_gets_a_documented_response(served: RunningServer, operati
     def ask(case: Any) -> None:
         answer = case.call(base_url=served.url, timeout=10)
         assert "Traceback" not in answer.text
-        case.validate_response(answer, checks=CHECKS)
-
-    ask()
-
-
-@pytest.fixture(scope="module")
-def repairable(served: RunningServer) -> list[str]:
-    """Instances that are running, completed, and failed with a caught failure."""
-    names = {"waiter": "Running", "echo": "Completed", "collecting": "Failed"}
-    ids = {name: served.start_instance(name) for name in names}
-    for name, status in names.items():
-        served.wait_for_status(ids[name], status)
-    return [*ids.values()]
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("operation", REPAIRS, ids=lambda operation: operation.label)
-def test_every_repair_of_an_instance_gets_a_documented_response(
-    served: RunningServer, repairable: list[str], operation: Any
-) -> None:
-    @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE), data=strategies.data())
-    @settings(
-        max_examples=20, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck]
-    )
-    def ask(case: Any, data: strategies.DataObject) -> None:
-        case.path_parameters["instanceId"] = data.draw(strategies.sampled_from(repairable))
-        for name in RECORD_NUMBERS & {*case.query}:
-            case.query[name] = data.draw(strategies.integers(2, 8))
-        case.query.pop("timeout", None)  # the instance that is running doesn't end
-        answer = case.call(base_url=served.url, timeout=10)
         case.validate_response(answer, checks=CHECKS)
 
     ask()
