@@ -18,11 +18,10 @@ from durablecli.engine.workers.limited_calls import LimitedCalls, is_limited
 from durablecli.engine.workers.pool import ReportResult, WorkerPool, WorkItem
 from durablecli.engine.workers.pool_set import ENTITY, PoolSet
 from durablecli.engine.workers.remote_calls import REMOTE, RemoteFunctions, make_remote_call
-from durablecli.engine.workers.traced_calls import trace_activity
+from durablecli.engine.workers.traced_calls import trace_below_execution
 from durablecli.engine.workers.work_output import OutputLog
 from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.entity_id import parse_entity_name
-from durablecli.model.trace_context import TraceContext, make_execution_context
 from durablecli.registry import Function, Registry
 from durablecli.store.rate_file import RateFile
 from durablecli.telemetry.interface import Tracing
@@ -138,7 +137,7 @@ class Dispatcher:
             if function.executor == REMOTE:
                 call = make_remote_call(call, task)
             elif task.trace is not None and self._tracing is not None:
-                call = self._add_span(call, task.trace, self._tracing)
+                call = trace_below_execution(call, task.trace, self._tracing)
             self._register(call)
             if self._paused:
                 continue
@@ -186,12 +185,6 @@ class Dispatcher:
             self._pools.get(pool_kind(call)).expire(call)
         finally:
             self._report(make_timed_out_result(call.key, text))
-
-    def _add_span(self, call: ActivityCall, trace: TraceContext, tracing: Tracing) -> ActivityCall:
-        """Give a call a span below that of its execution."""
-        parent = make_execution_context(trace, call.key[0], call.key[1])
-        assert parent is not None
-        return trace_activity(call, parent, tracing)
 
     def dispatch_entity_batches(self, tasks: Iterable[EntityBatchTask]) -> None:
         """Run the entity batches that a commit has decided. The caller has at most one of an entity in flight."""

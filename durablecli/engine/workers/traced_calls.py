@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
-from durablecli.model.trace_context import TraceContext
+from durablecli.model.trace_context import TraceContext, make_execution_context
 from durablecli.telemetry.interface import TracedCall, Tracing
 
 
@@ -31,6 +31,13 @@ class TracedActivityCall(ActivityCall, frozen=True, kw_only=True, gc=False):
     def _describe(self, trace: TraceContext) -> TracedCall:
         instance, execution, n = self.key
         return TracedCall(trace, "activity", self.function.name, instance, execution, n, self.attempt, self.redelivered)
+
+
+def trace_below_execution(call: ActivityCall, trace: TraceContext, tracing: Tracing) -> ActivityCall:
+    """Return the same call with a span, below the span of its execution, which belongs to `trace`."""
+    parent = make_execution_context(trace, call.key[0], call.key[1])
+    assert parent is not None
+    return trace_activity(call, parent, tracing)
 
 
 def trace_activity(call: ActivityCall, trace: TraceContext, tracing: Tracing) -> ActivityCall:
