@@ -51,7 +51,7 @@ class Row(Base):
 
 
 class Letter(Base):
-    """A letter is written with the change that it tells of, so that a crash loses neither."""
+    """A letter is written in the transaction of the change that it reports, so that a crash loses neither."""
 
     __tablename__ = "letters"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -33,7 +33,7 @@ class VirtualClock:
         return self._now
 
     def time_after(self, seconds: float) -> datetime:
-        """Return the time in so many seconds: never earlier, so that what is due then is due at the time returned."""
+        """Return the time `seconds` from now, rounded up, so that what is due then is due at the time returned."""
         return self._now + timedelta(microseconds=ceil(seconds * 1e6 - _ROUNDING))
 
     def move_to(self, time: datetime) -> None:

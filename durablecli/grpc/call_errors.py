@@ -59,7 +59,7 @@ def to_call_error(error: Exception) -> CallError | None:
 
 
 def internal_error() -> CallError:
-    """Return the error that stands for an unexpected one."""
+    """Return the error that a client gets for an unexpected one."""
     return CallError(grpc.StatusCode.INTERNAL, _INTERNAL_ERROR)
 
 

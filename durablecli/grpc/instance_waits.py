@@ -19,7 +19,7 @@ _MIN_POLL_INTERVAL = 0.01
 _MAX_POLL_INTERVAL = 0.25
 _MAX_ABSENCE = 3.0
 """Seconds for which an instance is waited for that isn't there: its parent, or an entity, may be about to start it. A
-client with a shorter deadline is told in the middle of its time."""
+client with a shorter deadline gets its answer in the middle of that time."""
 _MAX_PAUSE = 1.0  # a server that shuts down is noticed in time
 
 

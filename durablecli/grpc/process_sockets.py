@@ -23,7 +23,7 @@ def find_server_sockets(port: int) -> list[int]:
 
 class ConnectedPeers:
     """The peers to which connections are open. A look at all descriptors takes milliseconds where there are many, and
-    serves whoever asks within a moment."""
+    its result is used again for a moment."""
 
     def __init__(self) -> None:
         self._peers: frozenset[tuple[str, str]] = frozenset()

@@ -103,7 +103,7 @@ def make_child_id(parent: str, execution: str, ordinal: int) -> str:
 
 
 def shorten_child_id(child: str, parent: str) -> str:
-    """Return the id of a sub-orchestration. If it is too long and begins with the id of its parent, a hash stands for
+    """Return the id of a sub-orchestration. If it is too long and begins with the id of its parent, a hash replaces
     that: ids that are made from those of parents grow with each level."""
     if len(child) <= MAX_ID_LENGTH or not child.startswith(f"{parent}:"):
         return child

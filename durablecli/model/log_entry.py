@@ -35,7 +35,7 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The `id` of the first attempt; None for that attempt itself."""
 
     def belongs_to(self, work: int | str) -> bool:
-        """Whether it comes from this activity or operation: a name, or an id; the first id stands for all attempts."""
+        """Whether it comes from this activity or operation: a name, or an id; the first id includes all attempts."""
         if self.source == "orchestrator":
             return False
         return work in (self.id, self.retry_of) if isinstance(work, int) else work == self.name

@@ -62,7 +62,7 @@ def find_author_line(traceback: str) -> SourceLine | None:
 def find_group_parts(traceback: str) -> dict[str, SourceLine | None]:
     """Return the exceptions of an exception group, as `ValueError: text`, each with the author's line that raised it.
 
-    Of groups within the group only their exceptions are returned. `and 5 more exceptions` stands for those that Python
+    Of groups within the group only their exceptions are returned. `and 5 more exceptions` replaces those that Python
     has left out.
     """
     found: dict[str, SourceLine | None] = {}

@@ -186,7 +186,7 @@ class ForeignHistory:
         self._decide(event, ev.EntityLockRequested(tuple(body.lockSet)))
 
     def _read_unlock(self, event: pb.HistoryEvent, body: Any) -> None:
-        """The first entity that is released stands for all of them."""
+        """The first entity that is released releases all of them."""
         self.last_id = max(self.last_id, event.eventId)
         section = body.criticalSectionId
         if section not in self._released:

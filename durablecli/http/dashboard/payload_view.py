@@ -44,7 +44,7 @@ def preview_payload(name: str, payload: Raw) -> PayloadView:
 
 
 def _open(payload: Raw) -> memoryview:
-    """The JSON that a payload stands for; a box that is too large to be parsed for a page is left closed."""
+    """The JSON that a payload holds; a box that is too large to be parsed for a page is left closed."""
     view = memoryview(payload)
     return memoryview(unbox(payload)) if view.nbytes <= _MAX_FORMATTED_BYTES else view
 
