@@ -27,7 +27,7 @@ from tests.support.remote_workers import (
     value_of,
 )
 
-EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "60"))
 Orchestration = Generator[Decisions, Any, ev.Decision]
 COUNTER = "@counter@x"
 

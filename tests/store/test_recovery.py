@@ -21,7 +21,7 @@ from tests.support.crash_explorer import CrashExplorer, Skip
 SEGMENT = re.compile(r"hub/journal/\d{8}\.jsonl")
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(2))
 def test_no_crash_state_loses_what_was_acknowledged_or_shows_what_was_not_submitted(number: int) -> None:
     explorer = CrashExplorer(number, crashes_per_operation=10)
     explorer.run()
@@ -33,7 +33,7 @@ SPILL_OVER = 300
 """About a third of the records that the explorer writes are longer."""
 
 
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [1])
 def test_no_crash_state_loses_a_spilled_record_or_leaves_a_superfluous_file(number: int) -> None:
     explorer = CrashExplorer(number, crashes_per_operation=4, spill_over=SPILL_OVER)
     explorer.run()
