@@ -229,7 +229,7 @@ def _unwrap_definition(call: Any) -> Any:
 def _class_location(kind: type) -> str:
     try:
         return f"{inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}"
-    except (OSError, TypeError):
+    except Exception:  # noqa: BLE001 - it reads the file, which may hold anything by now
         return kind.__module__
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
@@ -159,3 +160,24 @@ def test_a_function_that_was_found_is_found_without_a_search_until_the_registry_
     assert get_entity(registry, "tally") is found
     registry.add_function(Function(FunctionMark("entity", "Tally"), lambda context: None, "other"))
     assert registry.find_entity("tally") is None
+
+
+def test_an_entity_class_is_shown_although_its_file_is_broken_by_now(tmp_path: Path) -> None:
+    source = "import durablecli as df\n\n\n@df.entity\nclass Total:\n    def add(self) -> None: ...\n"
+    file = tmp_path / "broken_later.py"
+    file.write_text(source)
+    module = ModuleType("broken_later")
+    module.__file__ = str(file)
+    sys.modules["broken_later"] = module
+    try:
+        exec(compile(source, str(file), "exec"), vars(module))  # noqa: S102
+        registry = Registry()
+        registry.add_module(module)
+        file.write_text(f"{source}def (:\n")
+        assert [each.source_location for each in registry] == ["broken_later"]
+        registry = Registry()
+        registry.add_module(module)
+        file.write_text(source)
+        assert [each.source_location for each in registry] == [f"{file}:4"]
+    finally:
+        del sys.modules["broken_later"]

@@ -134,8 +134,12 @@ class Blocker:
         )
 
     def block_if_activity_missing(self, instance: CachedInstance) -> bool:
-        """Block an instance if an activity that it has scheduled isn't loaded; True if so."""
+        """Block an instance if an activity that it has scheduled isn't loaded; True if so.
+
+        If the code was replaced meanwhile, one that was missing may be there now: it is scheduled again.
+        """
         assert self._registry is not None
+        was_missing = instance.id in self._applier.missing_activity
         self._applier.missing_activity.discard(instance.id)
         if self._serves_workers:
             return False
@@ -143,4 +147,6 @@ class Blocker:
             if self._registry.find_activity(task.name) is None:
                 self.block(instance, self._registry.describe_missing("activity", task.name))
                 return True
+        if was_missing:
+            self._applier.schedule_activities(instance.runtime_state, pending.activities(instance.runtime_state))
         return False

@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 import durablecli as df
 from durablecli import testing
+from durablecli.engine.blocking import Blocker
 from durablecli.engine.code_replacer import Replaced
+from durablecli.engine.instance_cache import CachedInstance
 
 
 def make_activity(answer: str, name: str = "work") -> Any:
@@ -146,3 +150,19 @@ def test_timers_and_waits_outlive_the_code() -> None:
         hub.run()
         replace(hub, new)
         assert hub.finish(id).output == "new"
+
+
+def test_an_activity_that_comes_before_its_lack_has_blocked_the_instance_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Blocker.block_if_activity_missing
+
+    def replace_before(self: Blocker, instance: CachedInstance) -> bool:
+        hub.registry.replace_functions(functions)
+        return original(self, instance)
+
+    functions = testing.build_registry(make_orchestrator("work"), make_activity("new"))
+    with testing.hub(make_orchestrator("work")) as hub:
+        id = hub.client.start_new("job")
+        hub.run()
+        monkeypatch.setattr(Blocker, "block_if_activity_missing", replace_before)
+        hub.client.raise_event(id, "next")
+        assert hub.finish(id, timedelta(minutes=1)).output == ["new 0"]
