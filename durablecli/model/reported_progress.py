@@ -1,4 +1,4 @@
-"""Progress that code reports while it runs: live, for whoever looks, and never recorded."""
+"""Progress that code reports while it runs: live, and never recorded."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ NO_ID = -1
 class HistoryTranslator:
     """Translates the records of one execution, in their order.
 
-    It remembers the decisions that it has translated, because their outcomes are told by the decision's id. Those in
+    It remembers the decisions that it has translated, because their outcomes name the decision by its id. Those in
     `decisions`, by number, are known from the start.
     """
 

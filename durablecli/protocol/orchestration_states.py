@@ -16,7 +16,7 @@ from durablecli.replay.runtime_state import RuntimeState
 
 
 class OrchestrationFields(NamedTuple):
-    """What clients are told of an instance. One without an `execution` is on disk as a message only."""
+    """What clients see of an instance. One without an `execution` is on disk as a message only."""
 
     instance: str
     name: str
